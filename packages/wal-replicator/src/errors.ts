@@ -1,0 +1,55 @@
+/**
+ * Errors of the engine. The union of codes is the manual: what it means, what usually causes it, what to do.
+ * Subclasses are split by what the caller does next. Abort reasons and errors of the store pass unwrapped.
+ */
+
+/** Bytes that are not what they claim to be. They are data from outside: never a bug of the caller, never to be trusted further. */
+export type FormatErrorCode =
+  /** An LTX file that ends too early, or does not begin with its magic. A cut upload or download. Read it again; else restore without it. */
+  | "LTX_TRUNCATED"
+  /** The header has a value that the format forbids. Damaged, or written by something else. */
+  | "LTX_BAD_HEADER"
+  /** A page frame with bad flags, number, order or size, or one that does not decompress to a page. Damaged. */
+  | "LTX_BAD_PAGE"
+  /** The page index or its length does not fit the frames. Damaged. */
+  | "LTX_BAD_INDEX"
+  /** The trailer is malformed, or bytes follow it. Damaged. */
+  | "LTX_BAD_TRAILER"
+  /** All parts parse, but the file's checksum does not match: a flipped bit. Read it again; else restore without it. */
+  | "LTX_CHECKSUM_MISMATCH"
+  /** Files that do not form a chain: a gap, another page size, a page that none of them holds. */
+  | "LTX_CHAIN_BROKEN"
+  /** Not a WAL: its magic is neither of SQLite's two. */
+  | "WAL_BAD_MAGIC"
+  /** A WAL of a version other than 3007000. */
+  | "WAL_UNSUPPORTED_VERSION"
+  /** A page size that is no power of two from 512 to 65536. */
+  | "WAL_BAD_PAGE_SIZE"
+  /** A file that is no SQLite database. */
+  | "DATABASE_BAD_HEADER";
+
+export class FormatError extends Error {
+  override readonly name = "FormatError";
+  readonly code: FormatErrorCode;
+  /** Reading the same bytes again gives the same error; fetching them again may not. */
+  readonly retryable = false;
+  /** Where in the file, in bytes from its start, if known. */
+  readonly offset: number | undefined;
+
+  constructor(code: FormatErrorCode, reason: string, details: { offset?: number; cause?: unknown } = {}) {
+    super(details.offset === undefined ? reason : `${reason} (at byte ${details.offset})`, {
+      cause: details.cause,
+    });
+    this.code = code;
+    this.offset = details.offset;
+  }
+}
+
+/** Something that this code promised itself did not hold. Nobody catches it below `main`. */
+export class InvariantError extends Error {
+  override readonly name = "InvariantError";
+}
+
+export function invariant(condition: unknown, message: string): asserts condition {
+  if (!condition) throw new InvariantError(message);
+}

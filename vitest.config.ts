@@ -1,0 +1,37 @@
+import { defineConfig } from "vitest/config";
+
+/** Tests run from sources: sibling packages resolve to their src/, no build needed. */
+const fromSources = { ssr: { resolve: { conditions: ["@vaultwarden-stream/source", "node"] } } };
+const packageSources = ["packages/*/src/**/*.test.ts", "apps/*/src/**/*.test.ts"];
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        ...fromSources,
+        test: { name: "unit", include: packageSources, testTimeout: 30_000 },
+      },
+      {
+        // Real child processes, real SIGKILLs.
+        ...fromSources,
+        test: {
+          name: "crash",
+          include: ["test/crash/**/*.test.ts", "test/e2e/**/*.test.ts"],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+        },
+      },
+      {
+        // Needs stock Litestream, Debian's sqlite3, or minutes and gigabytes.
+        ...fromSources,
+        test: {
+          name: "heavy",
+          include: ["test/interop/**/*.test.ts", "test/oracle/**/*.test.ts", "test/large/**/*.test.ts"],
+          testTimeout: 1_800_000,
+          hookTimeout: 600_000,
+          fileParallelism: false,
+        },
+      },
+    ],
+  },
+});
