@@ -1,11 +1,15 @@
-import { defineConfig } from "vitest/config";
+import type { ViteUserConfig } from "vitest/config";
 
 /** Tests run from sources: sibling packages resolve to their src/, no build needed. */
 const fromSources = { ssr: { resolve: { conditions: ["@vaultwarden-stream/source", "node"] } } };
 const packageSources = ["packages/*/src/**/*.test.ts", "apps/*/src/**/*.test.ts"];
 
-export default defineConfig({
+/** `.ci/run` adds up the results of several runs from these files. */
+const json = process.env["VITEST_JSON"];
+
+const config: ViteUserConfig = {
   test: {
+    reporters: json === undefined ? ["default"] : ["default", ["json", { outputFile: json }]],
     projects: [
       {
         ...fromSources,
@@ -26,7 +30,11 @@ export default defineConfig({
         ...fromSources,
         test: {
           name: "heavy",
-          include: ["test/interop/**/*.test.ts", "test/oracle/**/*.test.ts", "test/large/**/*.test.ts"],
+          include: [
+            "test/interop/**/*.test.ts",
+            "test/oracle/**/*.test.ts",
+            "test/large/**/*.test.ts",
+          ],
           testTimeout: 1_800_000,
           hookTimeout: 600_000,
           fileParallelism: false,
@@ -34,4 +42,6 @@ export default defineConfig({
       },
     ],
   },
-});
+};
+
+export default config;

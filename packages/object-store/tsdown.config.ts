@@ -1,9 +1,11 @@
-import { defineConfig } from "tsdown";
+import type { UserConfig } from "tsdown";
 
-export default defineConfig({
+const config: UserConfig = {
   entry: ["src/index.ts", "src/conformance.ts"],
   format: "esm",
   dts: true,
   unbundle: true,
   platform: "node",
-});
+};
+
+export default config;

@@ -1,10 +1,12 @@
-import { defineConfig } from "tsdown";
+import type { UserConfig } from "tsdown";
 
-export default defineConfig({
+const config: UserConfig = {
   // The helper is an entry of its own: the library starts it as a separate process.
   entry: ["src/index.ts", "src/command-line/index.ts", "src/main.ts", "src/helper/helper-main.ts"],
   format: "esm",
   dts: true,
   unbundle: true,
   platform: "node",
-});
+};
+
+export default config;

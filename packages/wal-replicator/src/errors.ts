@@ -36,7 +36,11 @@ export class FormatError extends Error {
   /** Where in the file, in bytes from its start, if known. */
   readonly offset: number | undefined;
 
-  constructor(code: FormatErrorCode, reason: string, details: { offset?: number; cause?: unknown } = {}) {
+  constructor(
+    code: FormatErrorCode,
+    reason: string,
+    details: { offset?: number; cause?: unknown } = {},
+  ) {
     super(details.offset === undefined ? reason : `${reason} (at byte ${details.offset})`, {
       cause: details.cause,
     });
@@ -52,4 +56,50 @@ export class InvariantError extends Error {
 
 export function invariant(condition: unknown, message: string): asserts condition {
   if (!condition) throw new InvariantError(message);
+}
+
+/** Why a stream cannot start or go on. All need somebody: the same call fails again until something is changed. */
+export type ReplicationErrorCode =
+  /** There is no database at the path. It is never created for the application. */
+  | "DATABASE_MISSING"
+  /** The database is in rollback-journal mode: there is no WAL to stream. */
+  | "DATABASE_NOT_WAL"
+  /** NFS, SMB or 9p: locks and shared memory of a WAL do not work there, and the database would be damaged sooner or later. */
+  | "DATABASE_ON_NETWORK"
+  /** Somebody holds the database exclusively (`locking_mode=EXCLUSIVE`, or a long transaction at the start). */
+  | "DATABASE_LOCKED"
+  /** Streaming needs Linux. Restoring does not. */
+  | "PLATFORM_UNSUPPORTED"
+  /** The SQLite in use has the WAL-reset bug (before 3.51.3), which can corrupt the database that is replicated. */
+  | "SQLITE_TOO_OLD"
+  /** Another process replicates this database from the same spool. */
+  | "SPOOL_IN_USE"
+  /** The store has what the local database lacks: an old copy, or a power cut took the end of the WAL. Restore, then start again. */
+  | "LOCAL_BEHIND"
+  /** An object of another writer lies under our TXID. Nothing was overwritten. */
+  | "FOREIGN_WRITE"
+  /** The WAL never stood still long enough for one look at it; not known to happen. */
+  | "CAPTURE_UNSTABLE"
+  /** The stream was ended, so nothing further will be stored. */
+  | "STOPPED"
+  /** The helper process cannot be started, or keeps ending. */
+  | "HELPER_FAILED";
+
+export class ReplicationError extends Error {
+  override readonly name = "ReplicationError";
+  readonly code: ReplicationErrorCode;
+  readonly retryable = false;
+  /** What an operator can do about it. */
+  readonly hint: string;
+
+  constructor(
+    code: ReplicationErrorCode,
+    reason: string,
+    hint: string,
+    details: { cause?: unknown } = {},
+  ) {
+    super(reason, { cause: details.cause });
+    this.code = code;
+    this.hint = hint;
+  }
 }

@@ -1,0 +1,21 @@
+export { CommandError, InterruptedError, usageError } from "./command-error.ts";
+export {
+  type AnyCommandSpec,
+  type CommandCall,
+  type CommandLine,
+  type CommandSpec,
+  type OptionSpec,
+  runCommandLine,
+  unknownName,
+} from "./command-line.ts";
+export { confirm, type Question } from "./confirm.ts";
+export { describeEvent, describeRetry, type EventLine } from "./describe-event.ts";
+export { type ExitCode, exitCodeOfErrorCode, exitCodes } from "./exit-codes.ts";
+export { describeFailure, type Failure, formatFailure } from "./failure.ts";
+export { formatBytes, formatCount, formatDuration, formatTime, toJson } from "./format.ts";
+export { nearestName } from "./nearest-name.ts";
+export { type LogLevel, logLevels, Output, type OutputOptions } from "./output.ts";
+export { parseTime } from "./parse-time.ts";
+export type { Progress } from "./progress.ts";
+export { type CommandLineStreams, processStreams } from "./streams.ts";
+export { interruptible, onTermination, type TerminationSignal } from "./termination.ts";

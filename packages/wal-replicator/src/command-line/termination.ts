@@ -1,0 +1,44 @@
+import type { EventEmitter } from "node:events";
+import { InterruptedError } from "./command-error.ts";
+
+export type TerminationSignal = "SIGINT" | "SIGTERM";
+
+/**
+ * Calls back for every SIGINT and SIGTERM until the returned function is called. While it listens, the signals do not end the process.
+ *
+ * @param count - how many came so far, this one included: people press Ctrl-C again when they are done waiting.
+ */
+export function onTermination(
+  listener: (signal: TerminationSignal, count: number) => void,
+  source: EventEmitter = process,
+): () => void {
+  let count = 0;
+  const interrupt = (): void => listener("SIGINT", ++count);
+  const terminate = (): void => listener("SIGTERM", ++count);
+  source.on("SIGINT", interrupt);
+  source.on("SIGTERM", terminate);
+  return () => {
+    source.off("SIGINT", interrupt);
+    source.off("SIGTERM", terminate);
+  };
+}
+
+/**
+ * Runs work that SIGINT and SIGTERM cancel: the signal it is given is aborted with an `InterruptedError`, and the work cleans up
+ * and rejects with that reason.
+ */
+export async function interruptible<T>(
+  work: (signal: AbortSignal) => Promise<T>,
+  source: EventEmitter = process,
+): Promise<T> {
+  const controller = new AbortController();
+  const stopListening = onTermination(
+    (signal) => controller.abort(new InterruptedError(signal)),
+    source,
+  );
+  try {
+    return await work(controller.signal);
+  } finally {
+    stopListening();
+  }
+}

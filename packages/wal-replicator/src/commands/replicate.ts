@@ -1,0 +1,261 @@
+import { existsSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import { CommandError, InterruptedError, usageError } from "../command-line/command-error.ts";
+import type { CommandCall, CommandSpec } from "../command-line/command-line.ts";
+import { describeEvent } from "../command-line/describe-event.ts";
+import { exitCodeOfErrorCode, exitCodes } from "../command-line/exit-codes.ts";
+import { formatCount, formatDuration } from "../command-line/format.ts";
+import type { Output } from "../command-line/output.ts";
+import { onTermination } from "../command-line/termination.ts";
+import { ReplicationError } from "../errors.ts";
+import type { ReplicationEvent } from "../events.ts";
+import { formatTxid } from "../ltx/txid.ts";
+import { replicate } from "../replicate.ts";
+import type { Replication, StopResult } from "../replication.ts";
+import { ChildCommand } from "./child-command.ts";
+
+interface ReplicateCommandOptions {
+  readonly once?: true;
+  readonly convertToWal?: true;
+}
+
+/** How long the tail may take to ship at the end; what does not fit waits in the spool for the next start. */
+const stopTimeoutMs = 30_000;
+/** How long an application that has just created its database may take to switch it to WAL mode. */
+const walGraceMs = 10_000;
+const walRetryMs = 100;
+
+export const replicateCommand: CommandSpec<ReplicateCommandOptions> = {
+  name: "replicate",
+  summary: "Streams a database to a replica until SIGTERM or Ctrl-C.",
+  args: [
+    ["<db>", "path of the SQLite database; waited for if it is missing, never created"],
+    ["<url>", "the replica: file:///absolute/path, or a path"],
+    [
+      "[command...]",
+      "behind --: the application; it starts when the stream holds the database, and ends it",
+    ],
+  ],
+  usage: "[options] <db> <url> [-- command ...]",
+  options: [
+    { flags: "--once", description: "ship what is there and exit" },
+    { flags: "--convert-to-wal", description: "switch a database in another journal mode to WAL" },
+  ],
+  examples: [
+    "wal-replicator replicate app.db /backups/app",
+    "wal-replicator replicate /data/app.db file:///backups/app -- node server.js",
+  ],
+  doing: ({ args }) => `replication of ${args[0]} to ${args[1]}`,
+  run: async (call) => {
+    const request = readRequest(call);
+    const streaming = new Streaming(request, call);
+    try {
+      return await streaming.run();
+    } finally {
+      streaming.stopListening();
+    }
+  },
+};
+
+interface ReplicateRequest {
+  readonly database: string;
+  readonly location: string;
+  readonly command: readonly string[] | undefined;
+}
+
+function readRequest(call: CommandCall<ReplicateCommandOptions>): ReplicateRequest {
+  const { args, options, behindDashes } = call;
+  const [database, location, rest] = args as [string, string, readonly string[]];
+  const operandCount = 2 + rest.length;
+  if (operandCount - (behindDashes?.length ?? 0) !== 2 || behindDashes?.length === 0) {
+    throw usageError(
+      "cannot run `wal-replicator replicate`",
+      "it takes a database and a replica, and an application only behind --",
+      "write `wal-replicator replicate <db> <url> -- command ...`",
+    );
+  }
+  if (options.once && behindDashes !== undefined) {
+    throw usageError(
+      "cannot run `wal-replicator replicate --once` with a command",
+      "--once ends when everything is stored, and a command ends the stream when it ends itself",
+      "leave out one of the two",
+    );
+  }
+  return { database, location, command: behindDashes };
+}
+
+/** One run: the stream, the application around which it lies, and the signals that end both. */
+class Streaming {
+  readonly #request: ReplicateRequest;
+  readonly #options: ReplicateCommandOptions;
+  readonly #output: Output;
+  readonly #isTerminal: boolean;
+  readonly #startAborted = new AbortController();
+  /** The first signal asks for the end; a second one while the tail ships means that nobody waits for it. */
+  readonly #asked = Promise.withResolvers<void>();
+  readonly #impatient = Promise.withResolvers<never>();
+  #child: ChildCommand | undefined;
+  #isStopping = false;
+  readonly stopListening: () => void;
+
+  constructor(request: ReplicateRequest, call: CommandCall<ReplicateCommandOptions>) {
+    this.#request = request;
+    this.#options = call.options;
+    this.#output = call.output;
+    this.#isTerminal = call.streams.stdin.isTTY === true;
+    this.#impatient.promise.catch(() => {});
+    this.stopListening = onTermination((signal, count) => {
+      this.#startAborted.abort(new InterruptedError(signal));
+      this.#asked.resolve();
+      if (!this.#isStopping) this.#child?.forward(signal, count, this.#isTerminal);
+      else this.#impatient.reject(new InterruptedError(signal));
+    });
+  }
+
+  async run(): Promise<number> {
+    const { command, database } = this.#request;
+    const isMissing = !existsSync(database);
+    if (isMissing && !this.#options.once)
+      this.#output.info(`there is no database at ${database} yet: waiting for it`);
+    // An application that creates its database has to run for it to appear; all of it is in the stream's first snapshot.
+    if (isMissing && command !== undefined) this.#child = new ChildCommand(command);
+
+    const replication = await this.#whenStarted(this.#start(isMissing));
+    if (typeof replication === "number") return replication;
+    if (command !== undefined) this.#child ??= new ChildCommand(command);
+    return this.#stream(replication);
+  }
+
+  async #start(wasMissing: boolean): Promise<Replication> {
+    const { signal } = this.#startAborted;
+    let notWalSinceMs: number | undefined;
+    while (true) {
+      try {
+        return await replicate({
+          database: this.#request.database,
+          replica: this.#request.location,
+          // Nothing else in this process opens the database.
+          home: "in-process",
+          waitForDatabase: this.#options.once !== true,
+          convertToWal: this.#options.convertToWal === true,
+          signal,
+          onEvent: (event) => this.#say(event),
+        });
+      } catch (error) {
+        signal.throwIfAborted();
+        // A database that is being created is in rollback mode until its application has switched it.
+        const isNotWal = error instanceof ReplicationError && error.code === "DATABASE_NOT_WAL";
+        if (!isNotWal || !wasMissing) throw error;
+        notWalSinceMs ??= performance.now();
+        if (performance.now() - notWalSinceMs > walGraceMs) throw error;
+        await sleep(walRetryMs);
+      }
+    }
+  }
+
+  /** @returns the exit code instead of a stream if the application ended without having created a database. */
+  async #whenStarted(starting: Promise<Replication>): Promise<Replication | number> {
+    const child = this.#child;
+    if (child === undefined) return starting;
+    try {
+      const first = await Promise.race([starting, child.ended]);
+      if (typeof first !== "number") return first;
+      if (existsSync(this.#request.database)) return await starting;
+      this.#startAborted.abort();
+      await starting.catch(() => {});
+      return first;
+    } catch (error) {
+      child.terminate();
+      await child.ended.catch(() => {});
+      throw error;
+    }
+  }
+
+  /** From the held anchor to the exit code. */
+  async #stream(replication: Replication): Promise<number> {
+    const { command, database, location } = this.#request;
+    this.#output.info(
+      `streaming ${database} to ${location}${command === undefined ? "" : `, and running ${command[0]}`}`,
+    );
+    const childExitCode = this.#child?.ended.then((code) => ({ code }));
+    const reasonsToEnd: Promise<{ readonly code: number } | undefined>[] = [];
+    if (childExitCode !== undefined) reasonsToEnd.push(childExitCode);
+    else reasonsToEnd.push(this.#asked.promise.then(() => undefined));
+    if (this.#options.once) reasonsToEnd.push(replication.flush().then(() => undefined));
+    reasonsToEnd.push(replication.ended.then(() => undefined));
+
+    let ended: { readonly code: number } | undefined;
+    let failure: { readonly error: unknown } | undefined;
+    try {
+      ended = await Promise.race(reasonsToEnd);
+    } catch (error) {
+      failure = { error };
+      // The stream is over, or the command never ran. An application that writes without its stream would lose what it writes.
+      this.#child?.terminate();
+      await this.#child?.ended.catch(() => {});
+    }
+    const result = await this.#stop(replication, failure);
+    this.#report(result);
+    return ended?.code ?? exitCodes.done;
+  }
+
+  async #stop(
+    replication: Replication,
+    failure: { readonly error: unknown } | undefined,
+  ): Promise<StopResult> {
+    this.#isStopping = true;
+    const status = await replication.status().catch(() => undefined);
+    if (status !== undefined && status.waitingFiles > 0) {
+      this.#output.info(`storing what waits: ${formatCount(status.waitingFiles, "file")}`);
+    }
+    const stopping = replication.stop({
+      timeoutMs: stopTimeoutMs,
+      applicationEnded: this.#child !== undefined,
+    });
+    // A stream that failed fails to stop too, with the same error: the first one is the one to tell.
+    if (failure !== undefined) {
+      await stopping.catch(() => {});
+      throw failure.error;
+    }
+    const result = await Promise.race([stopping, this.#impatient.promise]);
+    if (result.released) return result;
+    const storeFailure = (await replication.status().catch(() => undefined))?.storeFailure;
+    throw new CommandError(
+      "NOT_ALL_STORED",
+      {
+        what: `${formatCount(result.waitingFiles, "file")} of ${this.#request.database} did not reach ${this.#request.location}`,
+        why: storeFailure?.message ?? `it was not done within ${formatDuration(stopTimeoutMs)}`,
+        next: "nothing is lost on this machine: start the stream again here, and the spool is shipped first",
+      },
+      {
+        exitCode:
+          storeFailure === undefined ? exitCodes.failed : exitCodeOfErrorCode(storeFailure.code),
+      },
+    );
+  }
+
+  #report(result: StopResult): void {
+    const { position } = result;
+    const report = {
+      database: this.#request.database,
+      replica: this.#request.location,
+      timeline: position?.timeline ?? null,
+      txid: position?.txid ?? null,
+      rollingChecksum: position?.rollingChecksum ?? null,
+      released: result.released,
+      waitingFiles: result.waitingFiles,
+    };
+    const text =
+      position === undefined
+        ? "nothing to store"
+        : `everything is stored: timeline ${position.timeline}, TXID ${formatTxid(position.txid)}`;
+    // stdout is the application's own where there is one, unless a report was asked for.
+    if (this.#request.command === undefined || this.#output.json) this.#output.result(report, text);
+    else this.#output.info(text);
+  }
+
+  #say(event: ReplicationEvent): void {
+    const { level, text } = describeEvent(event);
+    this.#output[level](text, { event });
+  }
+}

@@ -1,0 +1,171 @@
+import { formatTxid, parseTxid, type Txid } from "../ltx/txid.ts";
+import { ReplicaError } from "./replica-error.ts";
+import { epochNumberMax, isTimelineName } from "./replica-layout.ts";
+
+/** `epochs/<number>.json`: one process's right to write. Written once, never changed. */
+export interface EpochRecord {
+  readonly version: 1;
+  /** 1 … 99,999,999. The highest wins. */
+  readonly epoch: number;
+  /** 32 hex digits, random: tells two takers of the same number apart. */
+  readonly nonce: string;
+  readonly owner: EpochOwner;
+  /** The timeline that this epoch writes into: its own, or the one that it goes on in. */
+  readonly timeline: string;
+  /** Where the timeline branches from: TXIDs up to this one are the parent's. Null: it begins at TXID 1. The same in every epoch of a timeline. */
+  readonly parent: TimelinePosition | null;
+  /** RFC 3339, by the owner's clock: for people, never for an order. */
+  readonly startedAt: string;
+}
+
+export interface EpochOwner {
+  readonly host: string;
+  readonly pid: number;
+  readonly installation: InstallationIdentity;
+}
+
+/** A machine and one spool directory on it: a copy of the volume has another inode or time of birth. */
+export interface InstallationIdentity {
+  /** Empty where the machine has no id. */
+  readonly hostId: string;
+  readonly spoolInode: string;
+  /** Nanoseconds since the Unix epoch, as text. */
+  readonly spoolBornAt: string;
+}
+
+export interface TimelinePosition {
+  readonly timeline: string;
+  readonly txid: Txid;
+}
+
+/** `epochs/<number>.released.json`: everything up to `txid` is stored, and the owner writes no more. */
+export interface EpochRelease {
+  readonly txid: Txid;
+  /** Of the whole database at `txid`, 16 hex digits. */
+  readonly rollingChecksum: string;
+  /** RFC 3339, by the owner's clock. */
+  readonly releasedAt: string;
+}
+
+export function encodeEpochRecord(record: EpochRecord): Uint8Array {
+  const { parent } = record;
+  return encodeJson({
+    ...record,
+    parent: parent && { timeline: parent.timeline, txid: formatTxid(parent.txid) },
+  });
+}
+
+/**
+ * Reads what lies under the key of epoch `epoch`. Unknown fields are passed over, so that later versions can add some.
+ *
+ * @throws {ReplicaError} `REPLICA_MALFORMED`, for everything but exactly such a record with that number.
+ */
+export function decodeEpochRecord(bytes: Uint8Array, epoch: number, key: string): EpochRecord {
+  const object = decodeJson(bytes, key);
+  const malformed = (field: string): ReplicaError =>
+    malformedEpoch(key, `its ${field} is not valid`);
+  if (object["version"] !== 1) throw malformed("version");
+  if (object["epoch"] !== epoch || epoch > epochNumberMax) throw malformed("epoch");
+  const { nonce, timeline, startedAt } = object;
+  if (typeof nonce !== "string" || !/^[0-9a-f]{32}$/.test(nonce)) throw malformed("nonce");
+  if (typeof timeline !== "string" || !isTimelineName(timeline)) throw malformed("timeline");
+  if (!isTime(startedAt)) throw malformed("startedAt");
+  const owner = decodeOwner(object["owner"]);
+  if (owner === undefined) throw malformed("owner");
+  const parent = decodeParent(object["parent"]);
+  if (parent === undefined) throw malformed("parent");
+  return { version: 1, epoch, nonce, owner, timeline, parent, startedAt };
+}
+
+export function encodeEpochRelease(release: EpochRelease): Uint8Array {
+  const { txid, rollingChecksum, releasedAt } = release;
+  return encodeJson({ version: 1, txid: formatTxid(txid), rollingChecksum, releasedAt });
+}
+
+/** @throws {ReplicaError} `REPLICA_MALFORMED` */
+export function decodeEpochRelease(bytes: Uint8Array, key: string): EpochRelease {
+  const object = decodeJson(bytes, key);
+  const { rollingChecksum, releasedAt } = object;
+  const txid = typeof object["txid"] === "string" ? parseTxid(object["txid"]) : undefined;
+  if (
+    object["version"] !== 1 ||
+    txid === undefined ||
+    typeof rollingChecksum !== "string" ||
+    !/^[0-9a-f]{16}$/.test(rollingChecksum) ||
+    !isTime(releasedAt)
+  ) {
+    throw malformedEpoch(key, "a field of the release is not valid");
+  }
+  return { txid, rollingChecksum, releasedAt };
+}
+
+/** Far above any real record; bounds what is read from the store and parsed. */
+export const epochObjectBytesMax = 16_384;
+
+export function malformedEpoch(key: string, reason: string, cause?: unknown): ReplicaError {
+  return new ReplicaError(
+    "REPLICA_MALFORMED",
+    `${JSON.stringify(key)} is no epoch of ours: ${reason}`,
+    {
+      key,
+      hint: "A later version may have written it: use that one. Else keep a copy of the object, then restore with an explicit timeline.",
+      cause,
+    },
+  );
+}
+
+function encodeJson(value: unknown): Uint8Array {
+  return new TextEncoder().encode(`${JSON.stringify(value, undefined, 1)}\n`);
+}
+
+function decodeJson(bytes: Uint8Array, key: string): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+  } catch (error) {
+    throw malformedEpoch(key, "it is not JSON", error);
+  }
+  if (!isRecord(value)) throw malformedEpoch(key, "it is not an object");
+  return value;
+}
+
+function decodeOwner(value: unknown): EpochOwner | undefined {
+  if (!isRecord(value) || !isRecord(value["installation"])) return undefined;
+  const { host, pid } = value;
+  const { hostId, spoolInode, spoolBornAt } = value["installation"];
+  if (!isShortText(host) || typeof pid !== "number" || !Number.isSafeInteger(pid) || pid < 0) {
+    return undefined;
+  }
+  if (!isShortText(hostId) || !isDecimal(spoolInode) || !isDecimal(spoolBornAt)) return undefined;
+  return { host, pid, installation: { hostId, spoolInode, spoolBornAt } };
+}
+
+function decodeParent(value: unknown): TimelinePosition | null | undefined {
+  if (value === null) return null;
+  if (!isRecord(value)) return undefined;
+  const { timeline } = value;
+  const txid = typeof value["txid"] === "string" ? parseTxid(value["txid"]) : undefined;
+  if (typeof timeline !== "string" || !isTimelineName(timeline) || txid === undefined)
+    return undefined;
+  return { timeline, txid };
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isShortText(value: unknown): value is string {
+  return typeof value === "string" && value.length <= 256;
+}
+
+function isDecimal(value: unknown): value is string {
+  return typeof value === "string" && /^[0-9]{1,20}$/.test(value);
+}
+
+function isTime(value: unknown): value is string {
+  return (
+    typeof value === "string" &&
+    /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z$/.test(value) &&
+    Number.isFinite(Date.parse(value))
+  );
+}

@@ -1,0 +1,166 @@
+import { type FileHandle, open } from "node:fs/promises";
+import type {
+  ObjectBody,
+  ObjectInfo,
+  ObjectStore,
+  RequestOptions,
+} from "@vaultwarden-stream/object-store";
+import { ReplicationError } from "../errors.ts";
+import type { Txid } from "../ltx/txid.ts";
+import { Catalog, compareRanges, type ReplicaFile } from "./catalog.ts";
+import {
+  formatLtxKey,
+  type LevelSyntax,
+  parseLtxKey,
+  type snapshotLevel,
+  timelinePrefix,
+} from "./replica-layout.ts";
+
+/** Where a replica set lies: epochs and timelines below one prefix of a store. */
+export interface ReplicaRoot {
+  readonly store: ObjectStore;
+  /** "" or a prefix that ends with a slash. */
+  readonly prefix: string;
+  /** Prefix of the timelines below `prefix`: "" for the engine alone, "db/" in the app. */
+  readonly timelinesUnder: string;
+}
+
+/**
+ * Lists one timeline: one LIST, a page per thousand files (two LISTs for the unnamed one, whose prefix is shared with others).
+ * A timeline that does not exist is an empty catalog.
+ */
+export async function listTimeline(
+  root: ReplicaRoot,
+  timeline: string,
+  options: RequestOptions = {},
+): Promise<Catalog> {
+  const prefix = root.prefix + timelinePrefix(root.timelinesUnder, timeline);
+  const own = levelSyntax(root);
+  const files: (ReplicaFile & { readonly syntax: LevelSyntax })[] = [];
+  for (const listed of timeline === "" ? [`${prefix}ltx/`, `${prefix}000`] : [prefix]) {
+    for await (const page of root.store.list(listed, options)) {
+      for (const info of page) {
+        const parts = parseLtxKey(info.key.slice(prefix.length));
+        if (parts === undefined) continue;
+        const createdAt = info.timestamp ?? info.lastModified;
+        files.push({ ...parts, timeline, key: info.key, size: info.size, createdAt });
+      }
+    }
+  }
+  // Sorted first, since a store may list in any order and the catalog is quick only for ascending files. Where both layouts
+  // hold a range, the store's own is the one that its writer keeps.
+  files.sort((a, b) => compareRanges(a, b) || Number(a.syntax !== own) - Number(b.syntax !== own));
+  return new Catalog(files.map(({ syntax: _, ...file }) => file));
+}
+
+/** What `writeTimelineFile` needs of a complete LTX file on the local disk. */
+export interface LocalLtxFile {
+  readonly path: string;
+  /** In bytes. */
+  readonly size: number;
+  readonly name: {
+    readonly minTxid: Txid;
+    readonly maxTxid: Txid;
+    /** Of the whole database after this file, 16 hex digits. */
+    readonly rollingChecksum: string;
+  };
+}
+
+/**
+ * Writes a file to level 0 of the epoch's timeline, or to level 9, where nothing lies under its key yet.
+ *
+ * Durability point: when it resolves, the store has confirmed the file; a confirmation of an earlier attempt counts.
+ *
+ * @returns the key.
+ * @throws {ReplicationError} `FOREIGN_WRITE` if another file lies there: somebody else writes into this timeline. It is left as it is.
+ */
+export async function writeTimelineFile(
+  root: ReplicaRoot,
+  epoch: { readonly timeline: string; readonly nonce: string },
+  file: LocalLtxFile,
+  signal?: AbortSignal,
+  level: 0 | typeof snapshotLevel = 0,
+): Promise<{ readonly key: string }> {
+  const options = signal === undefined ? {} : { signal };
+  const { minTxid, maxTxid, rollingChecksum } = file.name;
+  const key =
+    root.prefix +
+    timelinePrefix(root.timelinesUnder, epoch.timeline) +
+    formatLtxKey({ level, minTxid, maxTxid }, levelSyntax(root));
+  await using handle = await open(file.path);
+  const small = file.size <= smallBytesMax ? await readRange(handle, 0, file.size) : undefined;
+  const header = small ?? (await readRange(handle, 0, headerBytes));
+  const outcome = await root.store.putIfAbsent(key, small ?? streamed(file), {
+    ...options,
+    // The header's own time: stock Litestream restores to a time by what the store keeps, not by the header.
+    timestamp: headerTimestamp(header),
+    metadata: { "rolling-checksum": rollingChecksum, "epoch-nonce": epoch.nonce },
+  });
+  if (outcome === "created") return { key };
+  // Our own earlier attempt, or an earlier life of ours, may have stored it without our hearing of it. The trailer holds the
+  // checksum of all bytes; the epoch's nonce proves nothing here, since an earlier life had another.
+  const trailer = await readRange(handle, file.size - trailerBytes, trailerBytes);
+  if (await endsWith(root.store, key, file.size, trailer, options)) return { key };
+  throw new ReplicationError(
+    "FOREIGN_WRITE",
+    `another file lies under ${JSON.stringify(key)}: somebody else writes into timeline ${epoch.timeline}`,
+    "Find and stop the other writer; what was captured here is kept in the spool.",
+  );
+}
+
+/** The layout that this store's replicas are written in. */
+function levelSyntax(root: ReplicaRoot): LevelSyntax {
+  return root.store.properties.kind === "directory" ? "directory" : "s3";
+}
+
+/** Bodies up to this size are sent from memory, which saves a stream's round trips; larger ones are read as they are sent. */
+const smallBytesMax = 1 << 20;
+const headerBytes = 100;
+const trailerBytes = 16;
+const timestampOffset = 32;
+
+function headerTimestamp(header: Uint8Array): Date {
+  const view = new DataView(header.buffer, header.byteOffset, header.byteLength);
+  return new Date(Number(view.getBigInt64(timestampOffset)));
+}
+
+function streamed(file: LocalLtxFile): ObjectBody {
+  return {
+    size: file.size,
+    async *open() {
+      await using handle = await open(file.path);
+      yield* handle.createReadStream({ autoClose: false, highWaterMark: smallBytesMax });
+    },
+  };
+}
+
+async function endsWith(
+  store: ObjectStore,
+  key: string,
+  size: number,
+  end: Uint8Array,
+  options: RequestOptions,
+): Promise<boolean> {
+  const info: ObjectInfo = await store.head(key, options);
+  if (info.size !== size) return false;
+  const range = { start: size - end.length, length: end.length };
+  const reading = await store.get(key, { ...options, range });
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of reading.body) chunks.push(chunk);
+  return Buffer.concat(chunks).equals(end);
+}
+
+async function readRange(
+  handle: FileHandle,
+  position: number,
+  length: number,
+): Promise<Uint8Array> {
+  const bytes = new Uint8Array(length);
+  let filled = 0;
+  while (filled < length) {
+    const { bytesRead } = await handle.read(bytes, filled, length - filled, position + filled);
+    if (bytesRead === 0) throw new RangeError(`an LTX file is shorter than its ${length} bytes`);
+    filled += bytesRead;
+  }
+  return bytes;
+}

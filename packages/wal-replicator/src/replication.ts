@@ -1,0 +1,97 @@
+import type { ReplicationEvent } from "./events.ts";
+import type { Txid } from "./ltx/txid.ts";
+import type { DatabaseClass } from "./sqlite/connection.ts";
+
+/** Where a stream stands: a TXID in a timeline, and what the whole database looks like there. */
+export interface Position {
+  readonly timeline: string;
+  readonly txid: Txid;
+  /** Rolling checksum of the whole database at this TXID, 16 hex digits. */
+  readonly rollingChecksum: string;
+}
+
+export interface ReplicateOptions {
+  /** Path of the SQLite database. It must be in WAL mode, on a local file system. */
+  readonly database: string;
+  /** URL or path of the replica: `file:///absolute/path`, or a path. */
+  readonly replica: string;
+  /**
+   * Where the engine runs. `helper` (the default): in a process of its own, which is the only safe home beside another copy of
+   * SQLite (POSIX locks belong to the process, see DESIGN.md). `in-process`: for a host that opens the database by no other
+   * means, or that passes in the one `Database` class it uses itself.
+   */
+  readonly home?: "helper" | "in-process";
+  /** The host's own better-sqlite3 class; only with `home: "in-process"`. */
+  readonly Database?: DatabaseClass;
+  /**
+   * Absolute path of the helper's entry file; only with `home: "helper"`, and only for applications that a bundler has packed:
+   * the default lies beside the library's own files.
+   */
+  readonly helperPath?: string;
+  /** Prefix of the timelines below the replica's URL: "" (default), or for example "db/". */
+  readonly timelinesUnder?: string;
+  /** Longest batching of commits under constant load, in milliseconds. Default 1000. After a quiet time a commit ships at once. */
+  readonly syncIntervalMs?: number;
+  /** Switch a rollback-journal database to WAL mode instead of refusing it. Default false. */
+  readonly convertToWal?: boolean;
+  /** Wait for the database to appear instead of refusing a missing one. It is never created. Default false. */
+  readonly waitForDatabase?: boolean;
+  /** Called for every event, in order. An error thrown in it is the host's own and ends the process. */
+  readonly onEvent?: (event: ReplicationEvent) => void;
+  /** Aborts a start that waits. A running stream is ended with `stop()`. */
+  readonly signal?: AbortSignal;
+}
+
+export interface ReplicationStatus {
+  readonly epoch: number;
+  readonly timeline: string;
+  /** The newest capture: safe from a crash of this process. */
+  readonly captured: Position | undefined;
+  /** The newest TXID that the store confirmed: safe from the loss of this machine. */
+  readonly storedTxid: Txid | undefined;
+  /** Files that wait for the store, their bytes, and since when the oldest waits (milliseconds since the Unix epoch). */
+  readonly waitingFiles: number;
+  readonly waitingBytes: number;
+  readonly waitingSinceMs: number | undefined;
+  /** The store's newest failure, if the newest request failed. */
+  readonly storeFailure: { readonly code: string; readonly message: string } | undefined;
+  readonly walBytes: number;
+  /** Longest time that writers were held off by a barrier so far. */
+  readonly writeLockHeldMsMax: number;
+}
+
+/** A running stream. */
+export interface Replication {
+  /**
+   * Resolves when every commit that was made before the call is stored: confirmed by the store, not only captured.
+   *
+   * @returns the position that holds them all. @throws the reason if the signal is aborted, or the error that ended the stream.
+   */
+  flush(options?: { readonly signal?: AbortSignal }): Promise<Position>;
+
+  status(): Promise<ReplicationStatus>;
+
+  /**
+   * Captures the tail, stores it, releases the epoch and lets go of the database. Idempotent.
+   *
+   * @param options.applicationEnded - the application has closed the database: leave a clean file without a WAL behind.
+   * @param options.timeoutMs - how long the tail may take to ship. What did not fit waits in the spool and is shipped at the next start.
+   * @returns the final position, and whether everything is stored and the epoch released.
+   */
+  stop(options?: StopOptions): Promise<StopResult>;
+
+  /** Resolves after `stop()`; rejects with the error that ended the stream by itself. */
+  readonly ended: Promise<void>;
+}
+
+export interface StopOptions {
+  readonly applicationEnded?: boolean;
+  readonly timeoutMs?: number;
+}
+
+export interface StopResult {
+  readonly position: Position | undefined;
+  readonly released: boolean;
+  /** Files that did not reach the store. 0 if released. */
+  readonly waitingFiles: number;
+}

@@ -1,0 +1,152 @@
+import { isNotFound, type ObjectStoreError } from "@vaultwarden-stream/object-store";
+import type { Txid } from "../ltx/txid.ts";
+import type { ReplicaRoot } from "../replica/replica.ts";
+import { ReplicaError } from "../replica/replica-error.ts";
+import type { PageChecksums } from "../ship/page-checksums.ts";
+import { applyFiles, FileDamaged } from "./apply-ltx.ts";
+import type { LineageTarget } from "./plan-lineage.ts";
+import { type DatabaseRestorePlan, readRestorePlan } from "./read-plan.ts";
+import { RestoreFile } from "./restore-file.ts";
+import { checkIntegrity } from "./verify-database.ts";
+
+export interface RestoreOptions extends LineageTarget {
+  readonly root: ReplicaRoot;
+  /** Path of the database file to make. Its directory is created if it is missing. */
+  readonly path: string;
+  /** Replace what is at `path`, with its `-wal` and `-shm`. Nobody may have it open. Default: refuse. */
+  readonly overwrite?: boolean;
+  /** Leave `integrity_check` out: for a database that was damaged already when it was captured. Default: false. */
+  readonly skipIntegrityCheck?: boolean;
+  readonly onProgress?: (progress: RestoreProgress) => void;
+  /** Called when everything is verified, right before the target is replaced. If it throws, the target stays. */
+  readonly beforePublish?: () => Promise<void>;
+  readonly signal?: AbortSignal;
+}
+
+/** Bytes and files fetched so far. They start again from zero if a file vanishes or is found damaged. */
+export interface RestoreProgress {
+  readonly bytesDone: number;
+  readonly bytesTotal: number;
+  readonly filesDone: number;
+  readonly filesTotal: number;
+}
+
+export interface RestoreResult {
+  readonly timeline: string;
+  readonly txid: Txid;
+  /** Of the newest file's header: the moment of its last commit. */
+  readonly timestamp: Date;
+  /** In bytes. */
+  readonly pageSize: number;
+  /** Size of the database in pages. */
+  readonly pageCount: number;
+  /** 16 hex digits. */
+  readonly rollingChecksum: string;
+  /** Whether the replica had a rolling checksum recorded there, and it was the same. Stock Litestream records none. */
+  readonly isRollingChecksumProved: boolean;
+  /** Fetched for the plan that succeeded. */
+  readonly bytesRead: number;
+  readonly files: DatabaseRestorePlan["files"];
+  /** Files that were found damaged and that others made up for. Empty if all is well: otherwise the replica needs a look. */
+  readonly damagedKeys: readonly string[];
+  /** Checksum of every page: what a stream needs to go on from here without reading the database again. */
+  readonly pageChecksums: PageChecksums;
+}
+
+/**
+ * Restores a database: beside the target, verified, then renamed to it. Until then the target is untouched, whatever happens, and
+ * a failure leaves nothing behind but, after a SIGKILL, the unfinished file, which the next restore of that target removes.
+ *
+ * Verified are: every file's checksum, the chain by the headers, that no page is missing, the rolling checksum if the replica has
+ * one, and SQLite's `integrity_check`. A file that vanishes meanwhile leads to a new plan for the same TXID; so does a damaged one, if other
+ * levels hold the same. Durability point: when it resolves, the database survives a power cut under its name.
+ *
+ * @throws {ReplicaError} with any code but `EPOCH_HELD`; errors of the store and the abort reason as they are.
+ */
+export async function restoreDatabase(options: RestoreOptions): Promise<RestoreResult> {
+  const { root, path, signal } = options;
+  const file = await RestoreFile.create(path, options.overwrite === true);
+  try {
+    const requests = signal === undefined ? {} : { signal };
+    let plan = await readRestorePlan(root, options, requests);
+    const target = { timeline: plan.timeline, txid: plan.txid };
+    const damaged = new Map<string, ReplicaError>();
+    for (let replans = 0; ; replans += 1) {
+      signal?.throwIfAborted();
+      try {
+        const applied = await applyFiles(root.store, plan.files, file, options);
+        await finish(file, options);
+        return { ...applied, ...target, files: plan.files, damagedKeys: [...damaged.keys()] };
+      } catch (error) {
+        const problem = toReplanProblem(error);
+        if (problem === undefined) throw error;
+        if (replans === replansMax) throw problem.error;
+        if (problem.isDamage) damaged.set(problem.key, problem.error);
+        plan = await readRestorePlan(root, target, requests, new Set(damaged.keys())).catch(
+          (planError: unknown) => {
+            // Nothing else leads to the same TXID: then the damage is the answer, not what is missing without the file.
+            throw planError instanceof ReplicaError ? problem.error : planError;
+          },
+        );
+      }
+    }
+  } finally {
+    await file.discard();
+  }
+}
+
+const replansMax = 3;
+
+async function finish(file: RestoreFile, options: RestoreOptions): Promise<void> {
+  // The disk writes while SQLite reads: neither changes the file.
+  const synced = file.sync();
+  try {
+    if (options.skipIntegrityCheck !== true) await refuseBroken(file, options.path);
+  } finally {
+    await synced;
+  }
+  options.signal?.throwIfAborted();
+  await file.publish(options.beforePublish);
+}
+
+async function refuseBroken(file: RestoreFile, path: string): Promise<void> {
+  const complaint = await checkIntegrity(file.temporaryPath);
+  if (complaint === undefined) return;
+  throw new ReplicaError(
+    "VERIFICATION_FAILED",
+    `integrity_check of the restored database: ${complaint}`,
+    {
+      path,
+      hint: "Restore an earlier moment, or skip the integrity check if the database was known to be damaged.",
+    },
+  );
+}
+
+interface ReplanProblem {
+  readonly key: string;
+  readonly isDamage: boolean;
+  readonly error: ReplicaError;
+}
+
+/** A file that is gone or damaged; undefined for everything that another plan cannot help. */
+function toReplanProblem(error: unknown): ReplanProblem | undefined {
+  if (error instanceof FileDamaged) {
+    const { key, level, maxTxid, timeline } = error.file;
+    const reason = `a file of the replica is damaged: ${(error.cause as Error).message}`;
+    const hint =
+      "Restore another moment that does not need it, and keep the replica as it is until you know what damaged it.";
+    const details = { key, level, timeline, txid: maxTxid, hint, cause: error.cause };
+    return { key, isDamage: true, error: new ReplicaError("VERIFICATION_FAILED", reason, details) };
+  }
+  if (isNotFound(error)) {
+    const { key } = error as ObjectStoreError;
+    const reason = `${JSON.stringify(key)} was listed and is not there, time and again`;
+    const hint = "Something deletes files of this replica, or its store shows old listings.";
+    return {
+      key,
+      isDamage: false,
+      error: new ReplicaError("CHAIN_BROKEN", reason, { key, hint, cause: error }),
+    };
+  }
+  return undefined;
+}

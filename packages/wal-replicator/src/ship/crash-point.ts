@@ -1,0 +1,29 @@
+/**
+ * Named places between two durable steps, where a crash leaves the most interesting state. Tests kill the process there;
+ * in production nothing listens.
+ */
+export type CrashPoint =
+  /** The epoch object exists; nothing local says so yet. */
+  | "epoch-taken"
+  /** The spool names the timeline; nothing is captured for it. */
+  | "timeline-entered"
+  /** Frames are read and encoded into a temporary file that nothing refers to. */
+  | "captured-not-durable"
+  /** The LTX file is complete and durable in the spool; memory does not know yet. */
+  | "spooled"
+  /** The barrier is held: the application's writers wait. */
+  | "barrier-held"
+  /** A checkpoint has moved frames; the anchor has not rotated behind it. */
+  | "checkpointed"
+  /** The store has confirmed the file; the spool does not know yet. */
+  | "stored-not-marked"
+  /** The spool knows; older files are not removed yet. */
+  | "marked"
+  /** Everything is stored; the state is not saved and the epoch not released. */
+  | "flushed"
+  /** The state is saved; the epoch is not released. */
+  | "state-saved"
+  /** The epoch is released; the process still lives. */
+  | "released";
+
+export type CrashPointListener = (point: CrashPoint) => void;

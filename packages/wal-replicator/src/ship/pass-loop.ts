@@ -1,0 +1,141 @@
+import { type FSWatcher, watch } from "node:fs";
+
+/**
+ * When passes run, and nothing else: at once on a change of the WAL after a quiet time, batched to the interval under constant
+ * load, on request, and on a slow tick as the safety net for notifications that never came.
+ *
+ * Pacing is by credits: each interval earns one, a pass that captured something costs one, and a quiet hour saves up at most
+ * `creditsMax`. So an idle database ships a burst of commits one by one, each within milliseconds, and a busy one still
+ * makes at most one object an interval (s3.md 8: 3,600 an hour).
+ *
+ * Passes never overlap. After an error the loop ends with it.
+ */
+export interface PassLoopDeps {
+  /** @returns whether something was captured. */
+  readonly pass: () => Promise<boolean>;
+  readonly walPath: string;
+  readonly intervalMs: number;
+  /** Monotonic, in milliseconds. */
+  readonly nowMs: () => number;
+}
+
+const creditsMax = 60;
+/** Commits of one request of an application follow each other within milliseconds: the second of them waits for the rest. */
+const spacingMs = 10;
+const tickMs = 1_000;
+/** Where no notification can be had (inotify's limit, a strange file system). */
+const tickMsWithoutWatch = 100;
+
+export class PassLoop {
+  readonly #deps: PassLoopDeps;
+  #watcher: FSWatcher | undefined;
+  #changed = false;
+  #requests: PromiseWithResolvers<void>[] = [];
+  #stopped = false;
+  #failed = false;
+  #failure: unknown;
+  #wake: () => void = () => {};
+  #credits = creditsMax;
+  #creditedAtMs: number;
+  #passEndedAtMs: number;
+
+  constructor(deps: PassLoopDeps) {
+    this.#deps = deps;
+    this.#creditedAtMs = deps.nowMs();
+    this.#passEndedAtMs = this.#creditedAtMs;
+  }
+
+  /** Resolves when a pass that began after this call has ended. */
+  request(): Promise<void> {
+    if (this.#failed) return Promise.reject(this.#failure as Error);
+    const request = Promise.withResolvers<void>();
+    this.#requests.push(request);
+    this.#wake();
+    return request.promise;
+  }
+
+  /** Runs until `stop`. @throws what a pass threw. */
+  async run(): Promise<void> {
+    this.#watch();
+    try {
+      while (!this.#stopped) {
+        await this.#waitForReason();
+        if (this.#stopped && this.#requests.length === 0) break;
+        const requests = this.#requests;
+        this.#requests = [];
+        this.#changed = false;
+        try {
+          if (await this.#deps.pass()) this.#credits -= 1;
+        } catch (error) {
+          for (const request of requests) request.reject(error);
+          throw error;
+        }
+        this.#passEndedAtMs = this.#deps.nowMs();
+        for (const request of requests) request.resolve();
+      }
+    } catch (error) {
+      this.#failed = true;
+      this.#failure = error;
+      for (const request of this.#requests) request.reject(error);
+      this.#requests = [];
+      throw error;
+    } finally {
+      this.#watcher?.close();
+    }
+  }
+
+  /** Ends `run` after the pass under way and the requests made so far. */
+  stop(): void {
+    this.#stopped = true;
+    this.#wake();
+  }
+
+  async #waitForReason(): Promise<void> {
+    while (!this.#stopped && this.#requests.length === 0) {
+      const nowMs = this.#deps.nowMs();
+      const dueMs = this.#changed ? this.#changeDueMs(nowMs) : this.#passEndedAtMs + this.#tickMs;
+      if (nowMs >= dueMs) return;
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, dueMs - nowMs);
+        this.#wake = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+      this.#wake = () => {};
+    }
+  }
+
+  #changeDueMs(nowMs: number): number {
+    const earned = (nowMs - this.#creditedAtMs) / this.#deps.intervalMs;
+    this.#creditedAtMs = nowMs;
+    this.#credits = Math.min(creditsMax, this.#credits + earned);
+    const untilCreditMs = Math.max(0, 1 - this.#credits) * this.#deps.intervalMs;
+    return Math.max(nowMs + untilCreditMs, this.#passEndedAtMs + spacingMs);
+  }
+
+  get #tickMs(): number {
+    return this.#watcher === undefined ? tickMsWithoutWatch : tickMs;
+  }
+
+  #watch(): void {
+    try {
+      this.#watcher = watch(this.#deps.walPath, () => this.#onChange());
+      // The tick still runs: a lost watcher costs latency, never a commit.
+      this.#watcher.on("error", () => this.#unwatch());
+    } catch {
+      this.#unwatch();
+    }
+  }
+
+  #unwatch(): void {
+    this.#watcher?.close();
+    this.#watcher = undefined;
+  }
+
+  #onChange(): void {
+    if (this.#changed) return;
+    this.#changed = true;
+    this.#wake();
+  }
+}

@@ -1,0 +1,26 @@
+import type { ReplicationEvent } from "../events.ts";
+import type { ReplicaRoot } from "../replica/replica.ts";
+import type { DatabaseClass } from "../sqlite/connection.ts";
+import type { CheckpointPolicy } from "./checkpointer.ts";
+import type { CrashPointListener } from "./crash-point.ts";
+
+/** Everything that a session gets from outside: where, how, and the world's clock and faults. */
+export interface SessionDeps {
+  readonly databasePath: string;
+  /** For single requests: a failed one is the uploader's to repeat. */
+  readonly replica: ReplicaRoot;
+  /** The same store behind a decorator that repeats: for the start and the release. */
+  readonly retryingReplica: ReplicaRoot;
+  readonly Database: DatabaseClass | undefined;
+  readonly syncIntervalMs: number;
+  readonly checkpointPolicy: CheckpointPolicy;
+  readonly emit: (event: ReplicationEvent) => void;
+  /** Milliseconds since the Unix epoch. */
+  readonly now: () => number;
+  /** Monotonic milliseconds. */
+  readonly nowMs: () => number;
+  readonly sleep: (ms: number, signal: AbortSignal) => Promise<void>;
+  /** Random bytes for nonces. */
+  readonly randomBytes: (count: number) => Uint8Array;
+  readonly at: CrashPointListener;
+}

@@ -1,0 +1,83 @@
+import { describePeer, seedFromEnvironment } from "@vaultwarden-stream/testkit";
+import { describe, expect, it } from "vitest";
+import { MutatedSources, type Mutation } from "./mutated-sources.ts";
+import { OracleMismatch, runOracle } from "./oracle-run.ts";
+
+/**
+ * Goal: the oracle can fail. Method: one guard is removed from a copy of the sources, and the oracle must notice within 50 seeds.
+ * The six are those of the capture protocol; a mutation whose text is not found exactly once is an error, so they cannot rot.
+ */
+const sabotages: readonly Mutation[] = [
+  {
+    name: "no rotation: nothing holds the WAL",
+    file: "ship/anchor.ts",
+    find: "this.#successor.beginRead();",
+    replace: "",
+  },
+  {
+    name: "no growth pages",
+    file: "ship/capture.ts",
+    find: "if (missing.length === 0) return [];",
+    replace: "if (missing.length >= 0) return [];",
+  },
+  {
+    name: "trusted salts: the frame before the position is not read again",
+    file: "sqlite/wal-reader.ts",
+    find: 'if (position.frameCount === 0) return "no-frame";',
+    replace: 'if (position.frameCount >= 0) return "match";',
+  },
+  {
+    name: "skipped tail: the anchor moves around a checkpoint without a capture",
+    file: "ship/session.ts",
+    find: `const rotate = async (): Promise<void> => {
+      await this.#rotate();`,
+    replace: `const rotate = async (): Promise<void> => {
+      await this.#connections.anchor.rotate(async () => undefined);`,
+  },
+  {
+    name: "ghost frame accepted: read as far as frames are valid",
+    file: "ship/capture.ts",
+    find: 'const { logFrames } = control.checkpoint("NOOP");',
+    replace: "const logFrames = countValidFrames(walPath);",
+  },
+  {
+    name: "no page comparison after a gap",
+    file: "ship/plan-resume.ts",
+    find: `if (now === saved.rollingChecksum) return "same";`,
+    replace: `return "same";`,
+  },
+];
+
+const seedsMax = 50;
+
+describePeer(describe, "sqlite3", "sabotaged engine", () => {
+  const first = seedFromEnvironment();
+
+  it("is the engine itself as long as nothing is sabotaged", async () => {
+    const unchanged = `if (missing.length === 0) return [];`;
+    using sources = new MutatedSources({
+      name: "control",
+      file: "ship/capture.ts",
+      find: unchanged,
+      replace: unchanged,
+    });
+    await runOracle({ seed: first, rounds: 12, engineModule: sources.module });
+  });
+
+  for (const sabotage of sabotages) {
+    it(`is found out: ${sabotage.name}`, async () => {
+      using sources = new MutatedSources(sabotage);
+      for (let index = 0; index < seedsMax; index++) {
+        const seed = (first + index) >>> 0;
+        try {
+          await runOracle({ seed, rounds: 12, engineModule: sources.module });
+        } catch (error) {
+          expect(error).toBeInstanceOf(OracleMismatch);
+          console.log(`${sabotage.name}: found with seed ${seed}, number ${index + 1}`);
+          return;
+        }
+      }
+      expect.fail(`not found within ${seedsMax} seeds`);
+    });
+  }
+});

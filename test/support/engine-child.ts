@@ -1,0 +1,65 @@
+/**
+ * The engine in a process of its own, so that it can be killed, crashed at named points, and run from mutated sources.
+ *
+ * Arguments: the module that exports `startReplicator`, and what `crashPointsFromArguments` reads. Commands come over IPC.
+ */
+import { pathToFileURL } from "node:url";
+import { crashPointsFromArguments } from "@vaultwarden-stream/testkit";
+import type { ReplicateOptions, Replication } from "wal-replicator";
+
+type Engine = {
+  startReplicator(options: ReplicateOptions, deps: object): Promise<Replication>;
+};
+
+export type EngineRequest =
+  | {
+      readonly id: number;
+      readonly command: "start";
+      readonly options: ReplicateOptions;
+      readonly checkpointPolicy?: object;
+    }
+  | { readonly id: number; readonly command: "flush" }
+  | { readonly id: number; readonly command: "status" }
+  | { readonly id: number; readonly command: "stop"; readonly applicationEnded: boolean };
+
+const modulePath = process.argv[2];
+if (modulePath === undefined || process.send === undefined)
+  throw new Error("started by startEngine only");
+const engine = (await import(pathToFileURL(modulePath).href)) as Engine;
+let replication: Replication | undefined;
+
+function tell(message: object): void {
+  process.send?.(message);
+}
+
+async function answer(request: EngineRequest): Promise<unknown> {
+  if (request.command === "start") {
+    replication = await engine.startReplicator(
+      { ...request.options, onEvent: (event) => tell({ event }) },
+      {
+        at: crashPointsFromArguments(),
+        ...(request.checkpointPolicy === undefined
+          ? {}
+          : { checkpointPolicy: request.checkpointPolicy }),
+      },
+    );
+    replication.ended.catch((error: Error & { code?: string }) =>
+      tell({ endedBy: { code: error.code, message: error.message } }),
+    );
+    return undefined;
+  }
+  if (replication === undefined) throw new Error("not started");
+  if (request.command === "flush") return replication.flush();
+  if (request.command === "status") return replication.status();
+  return replication.stop({ applicationEnded: request.applicationEnded });
+}
+
+process.on("message", (request: EngineRequest) => {
+  answer(request).then(
+    (result) => tell({ id: request.id, result }),
+    (error: Error & { code?: string }) =>
+      tell({ id: request.id, error: { code: error.code, message: error.stack ?? error.message } }),
+  );
+});
+process.on("disconnect", () => process.exit(0));
+tell({ ready: true });
