@@ -1,7 +1,9 @@
-import { defineConfig } from "tsdown";
+import type { UserConfig } from "tsdown";
 
-export default defineConfig({
+const config: UserConfig = {
   entry: ["src/main.ts"],
   format: "esm",
   platform: "node",
-});
+};
+
+export default config;

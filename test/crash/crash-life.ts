@@ -9,7 +9,7 @@ import {
   type Workload,
 } from "@vaultwarden-stream/testkit";
 import { restore } from "wal-replicator";
-import { walState } from "../oracle/ghost-frame.ts";
+import { framesMoved, walState } from "../oracle/ghost-frame.ts";
 import { type Engine, EngineError, type EngineOptions, startEngine } from "../support/engine.ts";
 
 /**
@@ -135,14 +135,14 @@ export class CrashLife implements AsyncDisposable {
   /** Both die at once, and what was never synced is lost: an end of the WAL, the wal-index, half-written files of the spool, unsynced renames. */
   async powerCut(): Promise<void> {
     await this.#writer?.pause();
-    const { log, checkpointed } = walState(this.database);
+    const { log } = walState(this.database);
     await this.killEngine();
     await this.killWriter();
+    const moved = framesMoved(this.database);
     rmSync(`${this.database}-shm`, { force: true });
     const wal = `${this.database}-wal`;
-    if (log > checkpointed && this.prng.chance(0.8)) {
-      const kept =
-        32 + this.prng.integer(checkpointed, log - 1) * 4120 + this.prng.integer(0, 4119);
+    if (log > moved && this.prng.chance(0.8)) {
+      const kept = 32 + this.prng.integer(moved, log - 1) * 4120 + this.prng.integer(0, 4119);
       truncateSync(wal, Math.min(kept, statSync(wal).size));
     }
     const spool = join(this.#directory, ".app.db-replica");

@@ -3,13 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** One guard removed from the engine: exactly one place in one file is replaced. */
+/** One guard removed from the engine. */
 export interface Mutation {
   readonly name: string;
   /** Below packages/wal-replicator/src. */
   readonly file: string;
-  readonly find: string;
-  readonly replace: string;
+  /** Each text occurs exactly once in the file. */
+  readonly edits: readonly { readonly find: string; readonly replace: string }[];
 }
 
 /**
@@ -31,14 +31,18 @@ export class MutatedSources implements Disposable {
     cpSync(join(packageDirectory, "package.json"), join(this.#directory, "package.json"));
     symlinkSync(join(packageDirectory, "node_modules"), join(this.#directory, "node_modules"));
     const path = join(this.#directory, "src", mutation.file);
-    const parts = readFileSync(path, "utf8").split(mutation.find);
-    if (parts.length !== 2) {
-      this[Symbol.dispose]();
-      throw new Error(
-        `${mutation.name}: its text occurs ${parts.length - 1} times in ${mutation.file}, not once`,
-      );
+    let source = readFileSync(path, "utf8");
+    for (const { find, replace } of mutation.edits) {
+      const parts = source.split(find);
+      if (parts.length !== 2) {
+        this[Symbol.dispose]();
+        throw new Error(
+          `${mutation.name}: ${JSON.stringify(find)} occurs ${parts.length - 1} times in ${mutation.file}, not once`,
+        );
+      }
+      source = parts.join(replace);
     }
-    writeFileSync(path, parts.join(mutation.replace));
+    writeFileSync(path, source);
     this.module = join(this.#directory, "src", "replicator.ts");
   }
 

@@ -14,7 +14,8 @@ import {
 import Database from "better-sqlite3";
 import { restore } from "wal-replicator";
 import { type Engine, EngineError, startEngine } from "../support/engine.ts";
-import { forgeGhostFrame, walState } from "./ghost-frame.ts";
+import { forgeGhostFrame, framesMoved, walState } from "./ghost-frame.ts";
+import { growOutsideWal } from "./growth-outside-wal.ts";
 
 /**
  * One seeded life of a database under two writers that are processes of their own, streamed by the engine in a third, with
@@ -62,7 +63,7 @@ export async function runOracle(options: OracleOptions): Promise<OracleResult> {
     );
   } finally {
     await life.end();
-    rmSync(directory, { recursive: true, force: true });
+    if (!process.env["KEEP"]) rmSync(directory, { recursive: true, force: true });
   }
 }
 
@@ -75,7 +76,7 @@ class OracleLife {
   readonly #directory: string;
   readonly #pageSize: number;
   readonly #remembered: Remembered[] = [];
-  #writers: Workload[] = [];
+  #writers: readonly Workload[] = [];
   #engine: Engine | undefined;
   #commits = 0;
 
@@ -117,6 +118,7 @@ class OracleLife {
       "gap with truncate": 2,
       "writer kill": 2,
       "power cut, writers first": 2,
+      "growth outside the WAL": 2,
     });
     this.events.push(event);
     switch (event) {
@@ -150,6 +152,8 @@ class OracleLife {
         return this.#startWriters();
       case "power cut, writers first":
         return this.#powerCut();
+      case "growth outside the WAL":
+        return this.#growOutsideWal();
     }
   }
 
@@ -186,16 +190,14 @@ class OracleLife {
   async #powerCut(): Promise<void> {
     await this.#write();
     await this.#engine?.flush();
-    const { log, checkpointed } = walState(this.#database);
+    const { log } = walState(this.#database);
     await this.#engine?.kill();
     this.#engine = undefined;
     await this.#killWriters();
-    // Frames that were checkpointed were synced before: no power cut takes them.
-    if (log > checkpointed) {
-      truncateSync(
-        `${this.#database}-wal`,
-        32 + this.#prng.integer(checkpointed, log - 1) * (this.#pageSize + 24),
-      );
+    const moved = framesMoved(this.#database);
+    if (log > moved) {
+      const kept = this.#prng.integer(moved, log - 1);
+      truncateSync(`${this.#database}-wal`, 32 + kept * (this.#pageSize + 24));
     }
     rmSync(`${this.#database}-shm`, { force: true });
     // What was remembered beyond the cut stays restorable; the database itself went back in time.
@@ -205,6 +207,19 @@ class OracleLife {
     await this.#startEngineOrRestore();
   }
 
+  /** The engine is up before the writers are, so nothing fills the new pages before they are captured. */
+  async #growOutsideWal(): Promise<void> {
+    await this.#write();
+    await this.#engine?.flush();
+    await this.#engine?.kill();
+    this.#engine = undefined;
+    await this.#killWriters();
+    growOutsideWal(this.#database);
+    await this.#startEngineOrRestore();
+    await this.#remember();
+    await this.#startWriters();
+  }
+
   /** If the engine finds that the store has what we lack, it must say so; then the database is restored, as an operator would. */
   async #startEngineOrRestore(): Promise<void> {
     try {
@@ -212,11 +227,12 @@ class OracleLife {
     } catch (error) {
       if (!(error instanceof EngineError) || error.code !== "LOCAL_BEHIND") throw error;
       this.events.push("behind: restored");
+      const hadWriters = this.#writers.length > 0;
       await this.#killWriters();
       for (const suffix of ["", "-wal", "-shm"]) rmSync(this.#database + suffix, { force: true });
       await restore({ replica: this.#replica, target: this.#database });
-      await this.#startWriters();
       await this.#startEngine();
+      if (hadWriters) await this.#startWriters();
     }
   }
 

@@ -172,16 +172,21 @@ export class Capture {
     use: (view: DatabaseView) => Promise<T | "look-again">,
   ): Promise<T> {
     const { database, walPath, control } = this.#deps;
+    let inTheWay = "";
     for (let attempt = 0; attempt < attemptsMax; attempt++) {
-      using view = await DatabaseView.open(database, walPath, reader, control);
-      const result =
-        view === undefined ? "look-again" : await use(view).catch(lookAgainIfTruncated);
-      if (result !== "look-again") return result;
+      const view = await DatabaseView.open(database, walPath, reader, control);
+      if (typeof view === "string") inTheWay = view;
+      else {
+        using _ = view;
+        const result = await use(view).catch(lookAgainIfTruncated);
+        if (result !== "look-again") return result;
+        inTheWay = "the WAL was restarted while it was read";
+      }
       await pauseBeforeLook(attempt);
     }
     throw new ReplicationError(
       "CAPTURE_UNSTABLE",
-      `the WAL was restarted under ${attemptsMax} looks at the database in a row`,
+      `the database could not be read in ${attemptsMax} looks, at last because ${inTheWay}`,
       "Start the stream again; if it happens again, report it with the application's checkpoint settings.",
     );
   }

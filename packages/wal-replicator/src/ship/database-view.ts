@@ -44,17 +44,17 @@ export class DatabaseView implements Disposable {
   /**
    * @param reader - its read transaction is open.
    * @param control - has none.
-   * @returns undefined if the WAL was restarted while it was read: open again.
+   * @returns what was in the way, if the WAL was restarted while it was read: open again.
    */
   static async open(
     database: DatabaseFile,
     walPath: string,
     reader: SqliteConnection,
     control: SqliteConnection,
-  ): Promise<DatabaseView | undefined> {
+  ): Promise<DatabaseView | string> {
     const pageSize = reader.pageSize();
     const { logFrames } = control.checkpoint("NOOP");
-    if (logFrames < 0) return undefined; // the wal-index was being written
+    if (logFrames < 0) return "the wal-index was being written";
     if (logFrames === 0) {
       // Nothing in the WAL: the file is all there is, and the reader's mark 0 keeps it as it is.
       const pageCount = reader.pageCount();
@@ -72,12 +72,12 @@ export class DatabaseView implements Disposable {
       const header = wal === undefined ? "torn" : readWalHeader(wal);
       if (wal === undefined || header === "torn") {
         wal?.[Symbol.dispose]();
-        return undefined;
+        return `the WAL has no header, and ${logFrames} frames by the wal-index`;
       }
       const scan = await completeInSlices(scanWal(wal, header, startOfWal(header), logFrames));
       if (scan.stop !== "limit" || scan.end.frameCount !== logFrames) {
         wal[Symbol.dispose]();
-        return undefined;
+        return `frame ${scan.end.frameCount} of ${logFrames} by the wal-index: ${scan.stop}`;
       }
       return new DatabaseView({
         pageSize,

@@ -1,0 +1,239 @@
+import { statSync } from "node:fs";
+import { basename, join, resolve } from "node:path";
+import { listReplica, parseTxid, type Txid } from "wal-replicator";
+import {
+  type CommandCall,
+  CommandError,
+  type CommandSpec,
+  confirm,
+  exitCodes,
+  formatBytes,
+  interruptible,
+  parseTime,
+  usageError,
+} from "wal-replicator/command-line";
+import { refuseIfInUse } from "../daemon/exclusive-use.ts";
+import { timelinesUnder } from "../daemon/inspect-store.ts";
+import { findRecoveryPoint } from "../restore/find-recovery-point.ts";
+import { markChosen } from "../restore/operator-choice.ts";
+import { describePoint, restoreIntoPlace } from "../restore/restore-into-place.ts";
+import { asidePath, finishSwap, listAside, swapDatabase } from "../restore/swap-database.ts";
+import { readEverything } from "./run.ts";
+
+interface RestoreOptions {
+  readonly to?: string;
+  readonly at?: Date;
+  readonly txid?: Txid;
+  readonly timeline?: string;
+  readonly dryRun?: true;
+  readonly undo?: true;
+  readonly yes?: true;
+}
+
+type RestoreCall = CommandCall<RestoreOptions>;
+
+/** Where the restored database goes. */
+interface Target {
+  readonly database: string;
+  /** A vault will run on it, so the stream gets what it needs to go on from there. */
+  readonly isDataFolder: boolean;
+}
+
+export const restoreCommand: CommandSpec<RestoreOptions> = {
+  name: "restore",
+  summary: "bring the database back from the store; what was there is kept aside",
+  args: [],
+  options: [
+    {
+      flags: "--to <path>",
+      description: "a directory, or a file (default: the vault's data folder)",
+    },
+    {
+      flags: "--at <time>",
+      description: "as it was then: RFC 3339, or an age like `2h ago`",
+      parse: parseTime,
+    },
+    { flags: "--txid <hex>", description: "as it was at this TXID", parse: parseTxidOption },
+    { flags: "--timeline <name>", description: "of this timeline, instead of the newest one" },
+    { flags: "--dry-run", description: "say what would be restored, and write nothing" },
+    { flags: "--undo", description: "bring back what the last restore kept aside" },
+    { flags: "--yes", description: "replace the database that is there without asking" },
+  ],
+  examples: [
+    'vaultwarden-stream restore --to /tmp/look --at "2h ago"',
+    "docker run --rm -v vault:/data … vaultwarden-stream restore --yes",
+  ],
+  doing: ({ options }) => (options.undo === true ? "undoing a restore" : "restoring the vault"),
+  run: (call) =>
+    interruptible((signal) =>
+      call.options.undo === true ? undo(call, signal) : restore(call, signal),
+    ),
+};
+
+async function restore(call: RestoreCall, signal: AbortSignal): Promise<number> {
+  const { options, output, streams } = call;
+  if (options.at !== undefined && options.txid !== undefined) {
+    throw usageError(
+      "cannot restore two positions",
+      "--at and --txid are both given",
+      "keep one of them",
+    );
+  }
+  const { config, target } = findTarget(call);
+  const wanted = {
+    ...(options.at === undefined ? {} : { at: options.at }),
+    ...(options.txid === undefined ? {} : { txid: options.txid }),
+    ...(options.timeline === undefined ? {} : { timeline: options.timeline }),
+  };
+  if (options.dryRun === true) {
+    const listing = await listReplica({ replica: config.storeDir, timelinesUnder, signal });
+    const point = findRecoveryPoint(listing, wanted);
+    if (point === undefined) throw notReachable(config.storeDir);
+    output.result(
+      { dryRun: true, database: target.database, ...point },
+      `would restore ${describePoint(point.at, point.txid)} of timeline ${point.timeline} to ${target.database}`,
+    );
+    return exitCodes.done;
+  }
+
+  await makeReady(call, target);
+  const exists = statSync(target.database, { throwIfNoEntry: false }) !== undefined;
+  if (exists) {
+    await confirm(
+      {
+        text: `Replace ${target.database}? What is there is kept beside it.`,
+        yes: options.yes === true,
+        option: "--yes",
+      },
+      streams,
+      signal,
+    );
+  }
+  const progress = output.progress("restoring");
+  const { result, aside } = await restoreIntoPlace({
+    database: target.database,
+    storeDir: config.storeDir,
+    wanted,
+    keepsResumeState: target.isDataFolder,
+    onProgress: ({ bytesDone, bytesTotal }) => progress.update(bytesDone, bytesTotal),
+    signal,
+  });
+  progress.clear();
+  for (const key of result.damagedKeys) {
+    output.warn(`${key} is damaged in the store; other files made up for it`, { key });
+  }
+  output.result(
+    {
+      restored: true,
+      database: target.database,
+      timeline: result.timeline,
+      txid: result.txid,
+      at: result.timestamp,
+      pages: result.pageCount,
+      bytes: result.pageCount * result.pageSize,
+      rollingChecksum: result.rollingChecksum,
+      aside: aside ?? null,
+    },
+    `restored ${describePoint(result.timestamp, result.txid)} to ${target.database}: ${formatBytes(result.pageCount * result.pageSize)}, verified${
+      aside === undefined
+        ? ""
+        : `\nwhat was there is kept as ${aside}; \`restore --undo\` brings it back`
+    }`,
+  );
+  return exitCodes.done;
+}
+
+async function undo(call: RestoreCall, signal: AbortSignal): Promise<number> {
+  const { options, output, streams } = call;
+  if (options.at ?? options.txid ?? options.timeline ?? options.dryRun) {
+    throw usageError(
+      "cannot undo and restore at once",
+      "--undo takes what was kept aside",
+      "give it alone, or with --to",
+    );
+  }
+  const { target } = findTarget(call);
+  await makeReady(call, target);
+  const [incoming] = listAside(target.database);
+  if (incoming === undefined) {
+    throw new CommandError(
+      "NOTHING_TO_RESTORE",
+      {
+        what: "there is nothing to undo",
+        why: `no restore has kept anything beside ${target.database}`,
+        next: "restore an earlier moment with --at instead",
+      },
+      { exitCode: exitCodes.nothingToRestore },
+    );
+  }
+  await confirm(
+    {
+      text: `Bring back ${incoming}? What is at ${target.database} now is kept beside it.`,
+      yes: options.yes === true,
+      option: "--yes",
+    },
+    streams,
+    signal,
+  );
+  const hadDatabase = statSync(target.database, { throwIfNoEntry: false }) !== undefined;
+  const aside = asidePath(target.database, new Date(streams.now()));
+  // Before the swap: without the mark the next start would take what we bring back for an old volume.
+  if (target.isDataFolder) markChosen(target.database);
+  await swapDatabase(target.database, { incoming, aside });
+  output.result(
+    {
+      restored: true,
+      database: target.database,
+      from: incoming,
+      aside: hadDatabase ? aside : null,
+    },
+    `brought back ${incoming} to ${target.database}${hadDatabase ? `\nwhat was there is kept as ${aside}` : ""}`,
+  );
+  return exitCodes.done;
+}
+
+function findTarget(call: RestoreCall): {
+  config: ReturnType<typeof readEverything>["config"];
+  target: Target;
+} {
+  const { options, streams } = call;
+  const { config, settings } = readEverything(streams.env, streams, { level: "warn" });
+  if (options.to === undefined) {
+    return { config, target: { database: settings.database, isDataFolder: true } };
+  }
+  const path = resolve(options.to);
+  const stats = statSync(path, { throwIfNoEntry: false });
+  // What does not exist yet is a directory, unless it is written like a database.
+  const isDirectory = stats === undefined ? !/\.(sqlite3?|db)$/i.test(path) : stats.isDirectory();
+  const database = isDirectory ? join(path, basename(settings.database)) : path;
+  return { config, target: { database, isDataFolder: isDirectory } };
+}
+
+/** Nobody may use the target, and an earlier swap of it must have come to its end. */
+async function makeReady(call: RestoreCall, { database }: Target): Promise<void> {
+  refuseIfInUse(database);
+  const aside = await finishSwap(database);
+  if (aside !== undefined) {
+    call.output.warn(`finished an interrupted restore; what was there before is kept as ${aside}`);
+  }
+}
+
+function parseTxidOption(text: string): Txid {
+  const txid = parseTxid(text.toLowerCase().padStart(16, "0"));
+  if (txid === undefined) {
+    throw usageError(
+      `"${text}" is not a TXID`,
+      "it is 1 to 16 hex digits and not 0",
+      "`restore --dry-run` shows the newest",
+    );
+  }
+  return txid;
+}
+
+function notReachable(store: string): CommandError {
+  return new CommandError("TIME_NOT_REACHABLE", {
+    what: "there is nothing to restore",
+    why: `${store} holds no recovery point like that`,
+    next: "ask for another time or TXID; `restore --dry-run` shows the newest",
+  });
+}

@@ -1,0 +1,69 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { readStatusFile, StatusFile, stateDirectory } from "./status-file.ts";
+
+let directory: string;
+let database: string;
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), "status-"));
+  database = join(directory, "db.sqlite3");
+});
+afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+function open(): StatusFile {
+  return new StatusFile(
+    { daemon: { pid: 7, startedTicks: "42" }, url: "http://127.0.0.1:8000", database, store: "/s" },
+    (error) => {
+      throw error;
+    },
+    () => new Date("2026-11-24T21:54:21.987Z"),
+  );
+}
+
+it("begins with the predecessor's keys, on one line without a space", () => {
+  open().update({});
+  const text = readFileSync(join(stateDirectory(database), "status.json"), "utf8");
+  expect(text).toMatch(
+    /^\{"status":"ok","role":"primary","timestamp":1795557261,"datetime":"2026-11-24T21:54:21Z",\S*\}\n$/,
+  );
+  // Readers cut the keys out with grep: the first of each name is theirs.
+  expect(text.match(/"(status|timestamp)":/g)).toHaveLength(2);
+});
+
+it("keeps what an update does not mention", () => {
+  const file = open();
+  file.update({ epoch: 3, timeline: "00000003-aaaaaaaa" });
+  file.update({ storedTxid: "0000000000000002" });
+  expect(readStatusFile(database)).toMatchObject({
+    epoch: 3,
+    timeline: "00000003-aaaaaaaa",
+    storedTxid: "0000000000000002",
+    daemon: { pid: 7, startedTicks: "42" },
+  });
+});
+
+it("knows no daemon where there is no file, or one that it does not understand", () => {
+  expect(readStatusFile(database)).toBeUndefined();
+  open().update({});
+  writeFileSync(join(stateDirectory(database), "status.json"), '{"status":"ok"}');
+  expect(readStatusFile(database)).toBeUndefined();
+});
+
+it("goes on where the file cannot be written, and says so", () => {
+  const trouble: unknown[] = [];
+  writeFileSync(join(directory, "file"), "");
+  const file = new StatusFile(
+    {
+      daemon: { pid: 7, startedTicks: "" },
+      url: "",
+      database: join(directory, "file", "db.sqlite3"),
+      store: "",
+    },
+    (error) => trouble.push(error),
+  );
+  file.update({});
+  expect(trouble).toHaveLength(1);
+});

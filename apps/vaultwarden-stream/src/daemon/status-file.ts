@@ -1,0 +1,150 @@
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { z } from "zod";
+import type { ProcessIdentity } from "./process-identity.ts";
+
+/**
+ * What the daemon says about itself: one line of JSON in its own state directory beside the database, written by rename, read by
+ * `status`, by the next start, and by anybody with `grep`. It is a report and nothing depends on its survival, so it is not synced.
+ */
+export interface DaemonStatus {
+  // The predecessor's keys, exactly and first: its readers cut them out with grep.
+  readonly status: "ok" | "error" | "shutdown";
+  readonly role: "primary" | "secondary";
+  /** Unix seconds, and the same in UTC with whole seconds: when this was written. */
+  readonly timestamp: number;
+  readonly datetime: string;
+  readonly daemon: ProcessIdentity;
+  /** The vault; null before it is started and after it has ended. */
+  readonly server: ProcessIdentity | null;
+  /** Where the vault listens. */
+  readonly url: string;
+  readonly database: string;
+  readonly store: string;
+  readonly epoch: number | null;
+  readonly timeline: string | null;
+  /** 16 hex digits: safe from a crash of this process; safe from the loss of this machine. */
+  readonly capturedTxid: string | null;
+  readonly storedTxid: string | null;
+  /** Every commit made before this moment is in the store. RFC 3339; null: not known yet. */
+  readonly storedAsOf: string | null;
+  /** What waits for the store: files in the spool, their bytes, since when. */
+  readonly waitingFiles: number;
+  readonly waitingBytes: number;
+  readonly waitingSince: string | null;
+  /** Why the store's newest answer was none, or what ended the daemon. */
+  readonly failure: { readonly code: string; readonly message: string } | null;
+}
+
+const processIdentity: z.ZodType<ProcessIdentity> = z.object({
+  pid: z.int().positive(),
+  startedTicks: z.string(),
+});
+
+const daemonStatus: z.ZodType<DaemonStatus> = z.object({
+  status: z.enum(["ok", "error", "shutdown"]),
+  role: z.enum(["primary", "secondary"]),
+  timestamp: z.int(),
+  datetime: z.string(),
+  daemon: processIdentity,
+  server: processIdentity.nullable(),
+  url: z.string(),
+  database: z.string(),
+  store: z.string(),
+  epoch: z.int().nullable(),
+  timeline: z.string().nullable(),
+  capturedTxid: z.string().nullable(),
+  storedTxid: z.string().nullable(),
+  storedAsOf: z.string().nullable(),
+  waitingFiles: z.int(),
+  waitingBytes: z.int(),
+  waitingSince: z.string().nullable(),
+  failure: z.object({ code: z.string(), message: z.string() }).nullable(),
+});
+
+/** Where the daemon keeps what it must know about itself. The engine's spool is another directory, and the engine's own. */
+export function stateDirectory(database: string): string {
+  return join(dirname(database), `.${basename(database)}-stream`);
+}
+
+/** @returns undefined if there is no such file, or none that we understand: then no daemon is known. */
+export function readStatusFile(database: string): DaemonStatus | undefined {
+  let text: string;
+  try {
+    text = readFileSync(statusPath(database), "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+  try {
+    return daemonStatus.parse(JSON.parse(text));
+  } catch {
+    return undefined; // of another version, or not ours
+  }
+}
+
+export class StatusFile {
+  readonly #now: () => Date;
+  readonly #onTrouble: (error: unknown) => void;
+  #current: DaemonStatus;
+
+  /**
+   * Writes nothing yet.
+   *
+   * @param onTrouble - the file cannot be written: a full disk, say. Vault and stream go on without it.
+   */
+  constructor(
+    initial: Pick<DaemonStatus, "daemon" | "url" | "database" | "store">,
+    onTrouble: (error: unknown) => void,
+    now: () => Date = () => new Date(),
+  ) {
+    this.#onTrouble = onTrouble;
+    this.#now = now;
+    this.#current = {
+      status: "ok",
+      role: "primary",
+      timestamp: 0,
+      datetime: "",
+      server: null,
+      epoch: null,
+      timeline: null,
+      capturedTxid: null,
+      storedTxid: null,
+      storedAsOf: null,
+      waitingFiles: 0,
+      waitingBytes: 0,
+      waitingSince: null,
+      failure: null,
+      ...initial,
+    };
+  }
+
+  /** Takes what has changed and writes the file. Never throws. */
+  update(changes: Partial<Omit<DaemonStatus, "timestamp" | "datetime">>): void {
+    const now = this.#now();
+    this.#current = { ...this.#current, ...changes };
+    const { status, role, timestamp: _, datetime: __, ...more } = this.#current;
+    const line = JSON.stringify({
+      status,
+      role,
+      timestamp: Math.floor(now.getTime() / 1_000),
+      datetime: `${now.toISOString().slice(0, 19)}Z`,
+      ...more,
+    });
+    try {
+      replaceFile(statusPath(this.#current.database), `${line}\n`);
+    } catch (error) {
+      this.#onTrouble(error);
+    }
+  }
+}
+
+function replaceFile(path: string, content: string): void {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  writeFileSync(`${path}.tmp`, content, { mode: 0o600 });
+  renameSync(`${path}.tmp`, path);
+}
+
+function statusPath(database: string): string {
+  return join(stateDirectory(database), "status.json");
+}

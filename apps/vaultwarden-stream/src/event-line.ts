@@ -1,0 +1,104 @@
+import { formatTxid, type ReplicationEvent } from "wal-replicator";
+import { formatBytes, formatCount, formatDuration } from "wal-replicator/command-line";
+import type { LogFields, LogLevel } from "./logger.ts";
+
+/** What the log says about an event of the stream. */
+export interface EventLine {
+  readonly level: LogLevel;
+  readonly message: string;
+  readonly fields: LogFields;
+}
+
+export function describeEvent(event: ReplicationEvent): EventLine {
+  switch (event.type) {
+    case "started":
+      return {
+        level: "info",
+        message: `streaming: ${event.continued ? "timeline" : "new timeline"} ${event.timeline}, epoch ${event.epoch} (${event.reason})`,
+        fields: {
+          event: event.type,
+          epoch: event.epoch,
+          timeline: event.timeline,
+          parentTimeline: event.parent?.timeline ?? null,
+          parentTxid: event.parent === null ? null : formatTxid(event.parent.txid),
+          continued: event.continued,
+          resume: event.resume,
+        },
+      };
+    case "captured":
+      return {
+        level: "debug",
+        message: `captured ${formatTxid(event.txid)}: ${formatCount(event.pages, "page")}, ${formatBytes(event.bytes)} (${event.kind})`,
+        fields: {
+          event: event.type,
+          txid: formatTxid(event.txid),
+          kind: event.kind,
+          pages: event.pages,
+          bytes: event.bytes,
+        },
+      };
+    case "stored":
+      return {
+        level: "info",
+        message: `stored ${formatTxid(event.txid)}: ${formatBytes(event.bytes)}, ${formatDuration(event.sinceCaptureMs)} after its capture`,
+        fields: {
+          event: event.type,
+          txid: formatTxid(event.txid),
+          key: event.key,
+          bytes: event.bytes,
+          sinceCaptureMs: Math.round(event.sinceCaptureMs),
+        },
+      };
+    case "checkpointed":
+      return {
+        level: "debug",
+        message: `checkpoint: ${event.checkpointedFrames} of ${event.walFrames} frames, writers held off for ${formatDuration(event.writeLockHeldMs)}`,
+        fields: {
+          event: event.type,
+          walFrames: event.walFrames,
+          checkpointedFrames: event.checkpointedFrames,
+          writeLockHeldMs: event.writeLockHeldMs,
+        },
+      };
+    case "store-failing":
+      return {
+        level: "error",
+        message: `the store fails since ${formatDuration(event.sinceMs)}: ${event.message}. The vault goes on; ${formatCount(event.waitingFiles, "file")} (${formatBytes(event.waitingBytes)}) wait here${event.hint === undefined ? "" : `. ${event.hint}`}`,
+        fields: {
+          event: event.type,
+          code: event.code,
+          waitingFiles: event.waitingFiles,
+          waitingBytes: event.waitingBytes,
+        },
+      };
+    case "store-recovered":
+      return {
+        level: "info",
+        message: `the store answers again after ${formatDuration(event.failedForMs)}`,
+        fields: { event: event.type, failedForMs: Math.round(event.failedForMs) },
+      };
+    case "database-replaced":
+      return {
+        level: "warn",
+        message: "another database file lies at the path; the stream begins a new timeline with it",
+        fields: { event: event.type },
+      };
+    case "helper-restarted":
+      return {
+        level: "warn",
+        message: `the replicator ended (${event.signal ?? `code ${event.exitCode}`}) and was started again`,
+        fields: { event: event.type, exitCode: event.exitCode, signal: event.signal },
+      };
+    case "released":
+      return {
+        level: "info",
+        message: `everything is stored: ${formatTxid(event.txid)} in timeline ${event.timeline}; epoch ${event.epoch} released`,
+        fields: {
+          event: event.type,
+          epoch: event.epoch,
+          timeline: event.timeline,
+          txid: formatTxid(event.txid),
+        },
+      };
+  }
+}

@@ -1,0 +1,103 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+import { findPeer } from "@vaultwarden-stream/testkit";
+import { type ProcessUsage, readProcessUsage } from "./process-usage.ts";
+
+/** A program that streams a database into a directory and restores it, driven by its command line alone. */
+export interface Contender {
+  readonly name: "ours" | "stock";
+  readonly replicateCommand: (database: string, store: string) => readonly string[];
+  /** @param replica - a directory that holds what the contender itself would restore from. */
+  readonly restoreCommand: (replica: string, target: string) => readonly string[];
+}
+
+export interface Contenders {
+  readonly ours: Contender;
+  /** Undefined where it is not found. */
+  readonly stock: Contender | undefined;
+  /** Why stock is not there, or which one it is. */
+  readonly stockNote: string;
+}
+
+const main = fileURLToPath(new URL("../packages/wal-replicator/src/main.ts", import.meta.url));
+const oursCommand = [process.execPath, "--conditions=@vaultwarden-stream/source", main];
+
+const ours: Contender = {
+  name: "ours",
+  replicateCommand: (database, store) => [...oursCommand, "replicate", database, store],
+  restoreCommand: (replica, target) => [...oursCommand, "restore", replica, "-o", target],
+};
+
+export function findContenders(): Contenders {
+  const search = findPeer("litestream");
+  if (!search.found) return { ours, stock: undefined, stockNote: search.reason };
+  const { path, version } = search;
+  const stock: Contender = {
+    name: "stock",
+    replicateCommand: (database, store) => [path, "replicate", database, `file://${store}`],
+    restoreCommand: (replica, target) => [path, "restore", "-o", target, `file://${replica}`],
+  };
+  return { ours, stock, stockNote: `Litestream v${version}` };
+}
+
+/** A contender's process. Disposing of it kills it, so that none outlives a scenario that failed. */
+export interface RunningProcess extends Disposable {
+  /** @throws {Error} if it has ended: then there is nothing to measure. */
+  usage(): ProcessUsage;
+  /** Aborted when it ends before it was told to, with what it wrote as the reason. */
+  readonly ended: AbortSignal;
+  /** What it wrote to stderr so far. */
+  stderr(): string;
+  /** Asks it to end cleanly, and waits. @throws {Error} if its exit code is not 0. */
+  stop(): Promise<void>;
+  /** Waits for its end. @throws {Error} if its exit code is not 0. */
+  wait(): Promise<void>;
+}
+
+export function startProcess(command: readonly string[]): RunningProcess {
+  const [file = "", ...args] = command;
+  // Go programs replace their trusted certificates by these; nothing here speaks TLS.
+  const { AWS_CA_BUNDLE: _, ...env } = process.env;
+  const child = spawn(file, args, { stdio: ["ignore", "pipe", "pipe"], env });
+  const pid = child.pid as number;
+  const written: Buffer[] = [];
+  const stderr: Buffer[] = [];
+  child.stdout.on("data", (chunk: Buffer) => written.push(chunk));
+  child.stderr.on("data", (chunk: Buffer) => {
+    written.push(chunk);
+    stderr.push(chunk);
+  });
+  const ended = new AbortController();
+  const exited = waitForExit(child).then(({ code, signal }) => {
+    const output = Buffer.concat(written).toString().slice(-2000);
+    const failure = new Error(
+      `${command.join(" ")} ended with ${signal ?? `code ${code}`}:\n${output}`,
+    );
+    ended.abort(failure);
+    if (code !== 0) throw failure;
+  });
+  exited.catch(() => {});
+  return {
+    ended: ended.signal,
+    usage() {
+      const usage = readProcessUsage(pid);
+      if (usage === undefined) throw ended.signal.reason ?? new Error(`process ${pid} is gone`);
+      return usage;
+    },
+    stderr: () => Buffer.concat(stderr).toString(),
+    async stop() {
+      child.kill("SIGTERM");
+      await exited;
+    },
+    wait: () => exited,
+    [Symbol.dispose]: () => void child.kill("SIGKILL"),
+  };
+}
+
+async function waitForExit(
+  child: ChildProcess,
+): Promise<{ readonly code: number | null; readonly signal: string | null }> {
+  const [code, signal] = (await once(child, "close")) as [number | null, string | null];
+  return { code, signal };
+}

@@ -1,0 +1,45 @@
+import type { Contenders } from "./contenders.ts";
+
+export interface Scenario {
+  readonly name: string;
+  /** What is done, for whoever reads the table. */
+  readonly summary: string;
+  run(context: ScenarioContext): Promise<readonly Figure[]>;
+}
+
+export interface ScenarioContext {
+  readonly contenders: Contenders;
+  /** Empty, on a real disk, and removed afterwards. */
+  readonly directory: string;
+  /** Smaller data and shorter times: for a look, not for a claim. */
+  readonly quick: boolean;
+  /** Says what is being done now. */
+  say(line: string): void;
+}
+
+/** One line of the table. */
+export interface Figure {
+  readonly name: string;
+  /** Unit of both values. */
+  readonly unit: "ms" | "s" | "MB" | "×" | "%" | "1/s" | "s/GB" | "files" | "";
+  readonly ours: number | undefined;
+  readonly stock: number | undefined;
+  /** What was aimed at, in words, and whether it was reached; undefined where stock is needed to tell. */
+  readonly bar?: { readonly text: string; readonly isHeld: boolean | undefined };
+}
+
+/** A bar of ours against stock's value. */
+export function barAgainstStock(
+  text: string,
+  ours: number | undefined,
+  stock: number | undefined,
+  holds: (ours: number, stock: number) => boolean,
+): NonNullable<Figure["bar"]> {
+  return {
+    text,
+    isHeld: ours === undefined || stock === undefined ? undefined : holds(ours, stock),
+  };
+}
+
+export const megabyte = 1_000_000;
+export const gigabyte = 1_000_000_000;
