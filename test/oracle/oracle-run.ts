@@ -63,7 +63,7 @@ export async function runOracle(options: OracleOptions): Promise<OracleResult> {
     );
   } finally {
     await life.end();
-    if (!process.env["KEEP"]) rmSync(directory, { recursive: true, force: true });
+    rmSync(directory, { recursive: true, force: true });
   }
 }
 

@@ -1,4 +1,5 @@
 import { type FSWatcher, watch } from "node:fs";
+import { ReplicationError } from "../errors.ts";
 
 /**
  * When passes run, and nothing else: at once on a change of the WAL after a quiet time, batched to the interval under constant
@@ -32,8 +33,8 @@ export class PassLoop {
   #changed = false;
   #requests: PromiseWithResolvers<void>[] = [];
   #stopped = false;
-  #failed = false;
-  #failure: unknown;
+  /** Why no pass will run any more. */
+  #ended: unknown;
   #wake: () => void = () => {};
   #credits = creditsMax;
   #creditedAtMs: number;
@@ -47,7 +48,7 @@ export class PassLoop {
 
   /** Resolves when a pass that began after this call has ended. */
   request(): Promise<void> {
-    if (this.#failed) return Promise.reject(this.#failure as Error);
+    if (this.#ended !== undefined) return Promise.reject(this.#ended as Error);
     const request = Promise.withResolvers<void>();
     this.#requests.push(request);
     this.#wake();
@@ -58,7 +59,7 @@ export class PassLoop {
   async run(): Promise<void> {
     this.#watch();
     try {
-      while (!this.#stopped) {
+      while (!this.#stopped || this.#requests.length > 0) {
         await this.#waitForReason();
         if (this.#stopped && this.#requests.length === 0) break;
         const requests = this.#requests;
@@ -74,13 +75,13 @@ export class PassLoop {
         for (const request of requests) request.resolve();
       }
     } catch (error) {
-      this.#failed = true;
-      this.#failure = error;
-      for (const request of this.#requests) request.reject(error);
-      this.#requests = [];
+      this.#end(error);
       throw error;
     } finally {
       this.#watcher?.close();
+      this.#end(
+        new ReplicationError("STOPPED", "the stream was stopped", "Start it again to go on."),
+      );
     }
   }
 
@@ -88,6 +89,12 @@ export class PassLoop {
   stop(): void {
     this.#stopped = true;
     this.#wake();
+  }
+
+  #end(reason: unknown): void {
+    this.#ended ??= reason;
+    for (const request of this.#requests) request.reject(this.#ended);
+    this.#requests = [];
   }
 
   async #waitForReason(): Promise<void> {

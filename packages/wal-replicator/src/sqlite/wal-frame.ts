@@ -48,6 +48,17 @@ export function decodeFrameHeader(view: DataView, offset: number): WalFrameHeade
   };
 }
 
+/**
+ * Whether SQLite left the frame without salts and sums. Versions up to at least 3.40 commit such frames (`wal.c`, `walEncodeFrame`
+ * under `iReCksum`): a transaction spilled, was rolled back to a savepoint, and went on, and the frames from there to the first
+ * one that had been rewritten in place are never sealed. Seen with Debian's 3.40.1, not with 3.54. Readers go by the
+ * wal-index and see them; a recovery would lose them.
+ */
+export function isUnsealed(frame: WalFrameHeader): boolean {
+  const { salt, sums } = frame;
+  return frame.pgno !== 0 && salt.salt1 === 0 && salt.salt2 === 0 && sums.s0 === 0 && sums.s1 === 0;
+}
+
 /** Adds the frame at `offset` of the view to the sums, in place: what its own stored sums must then be. */
 export function addFrameToSums(
   sums: WalSums,

@@ -3,7 +3,7 @@ import { InvariantError } from "../errors.ts";
 import type { ByteSource } from "./byte-source.ts";
 import { readGolden } from "./golden-wals.ts";
 import { type BuiltFrame, buildWal, headerOf, sourceOf } from "./wal-builder.ts";
-import { frameHeaderBytes, frameOffset, walFrameBytes } from "./wal-frame.ts";
+import { addFrameToSums, frameHeaderBytes, frameOffset, walFrameBytes } from "./wal-frame.ts";
 import { decodeWalHeader } from "./wal-header.ts";
 import {
   findLatestFrames,
@@ -215,6 +215,63 @@ describe("a position", () => {
     for (const other of ["", text.slice(1), `${text}0`, text.toUpperCase(), ` ${text.slice(1)}`]) {
       expect(parseWalPosition(other)).toBeUndefined();
     }
+  });
+});
+
+describe("frames that SQLite left unsealed", () => {
+  /** Takes salts and sums out of a frame, and lets the frames behind it continue from sums of zero, as SQLite 3.40 does. */
+  function unseal(
+    wal: Uint8Array<ArrayBuffer>,
+    ...frameIndexes: readonly number[]
+  ): Uint8Array<ArrayBuffer> {
+    const view = new DataView(wal.buffer);
+    const frameCount =
+      (wal.length - frameOffset(0, fields.pageSize)) / walFrameBytes(fields.pageSize);
+    const sums = { ...headerOf(wal).sums };
+    for (let frameIndex = 0; frameIndex < frameCount; frameIndex++) {
+      const offset = frameOffset(frameIndex, fields.pageSize);
+      if (frameIndexes.includes(frameIndex)) {
+        wal.fill(0, offset + 8, offset + frameHeaderBytes);
+        Object.assign(sums, { s0: 0, s1: 0 });
+        continue;
+      }
+      addFrameToSums(sums, view, offset, fields.pageSize, fields.order);
+      view.setUint32(offset + 16, sums.s0);
+      view.setUint32(offset + 20, sums.s1);
+    }
+    return wal;
+  }
+
+  test("count below the limit, where the wal-index vouches for them", () => {
+    const wal = unseal(walOf([1, 2], [2, 0], [1, 0], [3, 3], [2, 3]), 1, 2);
+    const scan = scanAll(wal, undefined, 5);
+    expect(scan).toMatchObject({ stop: "limit", commit: 3, end: { frameCount: 5 } });
+    expect(latestOf(scan)).toEqual([
+      [1, 2],
+      [2, 4],
+      [3, 3],
+    ]);
+    expect(verifyFrameAt(sourceOf(wal), headerOf(wal), scan.end)).toBe("match");
+    expect(findLatestFrames(sourceOf(wal), headerOf(wal), 3, [1])).toEqual(new Map([[1, 2]]));
+  });
+
+  test("may be the last of a transaction: the next one is read from there, whatever its sums continue", () => {
+    const wal = unseal(walOf([1, 2], [2, 2], [1, 2]), 1);
+    const position = scanAll(wal, undefined, 2).end;
+    expect(verifyFrameAt(sourceOf(wal), headerOf(wal), position)).toBe("match");
+    new DataView(wal.buffer).setUint32(frameOffset(2, fields.pageSize) + 20, 12345);
+    const scan = scanAll(wal, position, 3);
+    expect(scan).toMatchObject({ stop: "limit", end: { frameCount: 3 } });
+    expect(verifyFrameAt(sourceOf(wal), headerOf(wal), scan.end)).toBe("match");
+  });
+
+  test("are none where the whole header is zero: that is a hole in the file", () => {
+    const wal = walOf([1, 2], [2, 2]);
+    wal.fill(0, frameOffset(1, fields.pageSize));
+    expect(scanAll(wal, undefined, 2)).toMatchObject({
+      stop: "salt-changed",
+      end: { frameCount: 1 },
+    });
   });
 });
 

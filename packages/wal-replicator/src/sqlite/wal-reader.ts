@@ -8,6 +8,7 @@ import {
   decodeFrameHeader,
   frameHeaderBytes,
   frameOffset,
+  isUnsealed,
   walFrameBytes,
 } from "./wal-frame.ts";
 import type { WalHeader } from "./wal-header.ts";
@@ -19,6 +20,7 @@ export type { LatestFrames } from "./frame-log.ts";
  *
  * - A frame is valid if its salts are those of the header and the running sums hold up to it. It counts if a valid commit frame
  *   follows or it is one; everything else may still be rewritten in place.
+ * - Below the limit, where the wal-index vouches, frames count that SQLite itself left without salts and sums (`isUnsealed`).
  * - Why reading stopped is data, not an error: behind the newest transaction lies nothing, half a frame, or an older generation.
  * - Bytes tell no committed frame from a ghost (a writer killed before the wal-index knew): `frameLimit` has to.
  * - Nothing here is atomic. A WAL restarted meanwhile shows as other salts in the header afterwards; the caller looks.
@@ -101,6 +103,7 @@ export function* scanWal(
   );
   const view = new DataView(block.buffer);
   const sums: WalSums = { ...from.sums };
+  let isBehindUnsealed = from.frameCount > 0 && from.sums.s0 === 0 && from.sums.s1 === 0;
   let frameIndex = from.frameCount;
   let end = from;
   let commit = 0;
@@ -111,9 +114,17 @@ export function* scanWal(
     const filled = readFully(source, block.subarray(0, wanted), frameOffset(frameIndex, pageSize));
     for (let offset = 0; offset + frameBytes <= filled; offset += frameBytes) {
       const frame = decodeFrameHeader(view, offset);
-      if (!saltsEqual(frame.salt, salt)) return "salt-changed";
-      addFrameToSums(sums, view, offset, pageSize, order);
-      if (frame.pgno === 0 || !sumsEqual(frame.sums, sums)) return "checksum-mismatch";
+      const unsealed = isUnsealed(frame);
+      if (!unsealed) {
+        if (!saltsEqual(frame.salt, salt)) return "salt-changed";
+        addFrameToSums(sums, view, offset, pageSize, order);
+        // What continues an unsealed frame continues sums that only the writer knew.
+        const isProved = sumsEqual(frame.sums, sums) || isBehindUnsealed;
+        if (frame.pgno === 0 || !isProved) return "checksum-mismatch";
+      }
+      isBehindUnsealed = unsealed;
+      sums.s0 = frame.sums.s0;
+      sums.s1 = frame.sums.s1;
       frames.add(frame.pgno, frameIndex);
       frameIndex += 1;
       if (frame.commit !== 0) {
@@ -151,21 +162,23 @@ export function verifyFrameAt(
   const bytes = new Uint8Array(walFrameBytes(pageSize));
   const view = new DataView(bytes.buffer);
   let before = header.sums;
+  let isBehindUnsealed = false;
   if (frameIndex > 0) {
     const frameHeader = bytes.subarray(0, frameHeaderBytes);
     const offset = frameOffset(frameIndex - 1, pageSize);
     if (readFully(source, frameHeader, offset) < frameHeaderBytes) return "short";
-    before = decodeFrameHeader(view, 0).sums;
+    const frameBefore = decodeFrameHeader(view, 0);
+    before = frameBefore.sums;
+    isBehindUnsealed = isUnsealed(frameBefore);
   }
   if (readFully(source, bytes, frameOffset(frameIndex, pageSize)) < bytes.length) return "short";
   const frame = decodeFrameHeader(view, 0);
+  if (!sumsEqual(frame.sums, position.sums)) return "mismatch";
+  if (isUnsealed(frame)) return "match";
+  if (!saltsEqual(frame.salt, position.salt)) return "mismatch";
   const sums: WalSums = { ...before };
   addFrameToSums(sums, view, 0, pageSize, order);
-  return saltsEqual(frame.salt, position.salt) &&
-    sumsEqual(frame.sums, position.sums) &&
-    sumsEqual(sums, position.sums)
-    ? "match"
-    : "mismatch";
+  return isBehindUnsealed || sumsEqual(sums, position.sums) ? "match" : "mismatch";
 }
 
 /**
@@ -196,7 +209,7 @@ export function findLatestFrames(
       const offset = (frameIndex - first) * frameBytes;
       if (offset + frameBytes > filled) continue; // cut off under us
       const frame = decodeFrameHeader(view, offset);
-      if (saltsEqual(frame.salt, salt) && wanted.delete(frame.pgno)) {
+      if ((saltsEqual(frame.salt, salt) || isUnsealed(frame)) && wanted.delete(frame.pgno)) {
         found.set(frame.pgno, frameIndex);
       }
     }

@@ -1,0 +1,69 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { PassLoop } from "./pass-loop.ts";
+
+describe("PassLoop", () => {
+  let directory: string;
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), "pass-loop-"));
+    writeFileSync(join(directory, "wal"), "");
+  });
+  afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+  function loopOver(pass: () => Promise<boolean>, intervalMs = 60_000): PassLoop {
+    const walPath = join(directory, "wal");
+    return new PassLoop({ pass, walPath, intervalMs, nowMs: () => performance.now() });
+  }
+
+  it("runs a pass that began after each request, one at a time", async () => {
+    let running = 0;
+    const pass = vi.fn(async () => {
+      running += 1;
+      expect(running).toBe(1);
+      await Promise.resolve();
+      running -= 1;
+      return true;
+    });
+    const loop = loopOver(pass);
+    const done = loop.run();
+    await loop.request();
+    await Promise.all([loop.request(), loop.request()]);
+    expect(pass).toHaveBeenCalledTimes(2);
+    loop.stop();
+    await done;
+  });
+
+  it("runs a pass when the WAL changes", async () => {
+    const passed = Promise.withResolvers<void>();
+    const loop = loopOver(async () => {
+      passed.resolve();
+      return false;
+    });
+    const done = loop.run();
+    writeFileSync(join(directory, "wal"), "frames");
+    await passed.promise;
+    loop.stop();
+    await done;
+  });
+
+  it("still runs the requests that were made before the stop, and refuses later ones", async () => {
+    const loop = loopOver(async () => false);
+    const requested = loop.request();
+    loop.stop();
+    await loop.run();
+    await requested;
+    await expect(loop.request()).rejects.toMatchObject({ code: "STOPPED" });
+  });
+
+  it("ends with the error of a pass, and tells everybody who waits or comes later", async () => {
+    const failure = new Error("disk");
+    const loop = loopOver(() => Promise.reject(failure));
+    const requested = loop.request();
+    requested.catch(() => {});
+    await expect(loop.run()).rejects.toBe(failure);
+    await expect(requested).rejects.toBe(failure);
+    await expect(loop.request()).rejects.toBe(failure);
+  });
+});
