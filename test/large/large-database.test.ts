@@ -3,12 +3,12 @@ import { createReadStream, statSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { findContenders } from "@vaultwarden-stream/bench/contenders";
+import { runMeasured } from "@vaultwarden-stream/bench/measured-run";
+import { readProcessUsage } from "@vaultwarden-stream/bench/process-usage";
+import { fill } from "@vaultwarden-stream/bench/writers";
 import { readDatabaseImage } from "@vaultwarden-stream/testkit";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { findContenders } from "../../bench/contenders.ts";
-import { runMeasured } from "../../bench/measured-run.ts";
-import { readProcessUsage } from "../../bench/process-usage.ts";
-import { fill } from "../../bench/writers.ts";
 import { type Engine, startEngine } from "../support/engine.ts";
 
 // Goal: neither the size of the database nor that of a transaction has a part in memory, and the lock page at 1 GiB in the result.

@@ -3,8 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { MemoryStore } from "@vaultwarden-stream/object-store";
 import { expect, it } from "vitest";
-import { encodeTestLtx } from "../../packages/wal-replicator/src/replica/encode-test-ltx.ts";
-import { restoreDatabase } from "../../packages/wal-replicator/src/restore/restore.ts";
+import { encodeTestLtx, restoreDatabase } from "wal-replicator/internals";
 
 // The lock page lies behind 1 GiB of pages that a snapshot must hold: it takes a gigabyte of disk, though little of anything else.
 it.each([

@@ -1,18 +1,16 @@
 import { closeSync, openSync, readFileSync, writeSync } from "node:fs";
 import Database from "better-sqlite3";
-import { sourceOf } from "../../packages/wal-replicator/src/sqlite/wal-builder.ts";
 import {
   addFrameToSums,
   decodeFrameHeader,
+  decodeWalHeader,
+  findLatestFrames,
   frameHeaderBytes,
   frameOffset,
-  walFrameBytes,
-} from "../../packages/wal-replicator/src/sqlite/wal-frame.ts";
-import {
-  decodeWalHeader,
+  sourceOf,
   type WalHeader,
-} from "../../packages/wal-replicator/src/sqlite/wal-header.ts";
-import { findLatestFrames } from "../../packages/wal-replicator/src/sqlite/wal-reader.ts";
+  walFrameBytes,
+} from "wal-replicator/internals";
 
 /**
  * Leaves a ghost frame: what a writer leaves that is killed between writing its commit frame and telling the wal-index. The frame

@@ -4,10 +4,10 @@ import { fileURLToPath } from "node:url";
 import {
   addFrameToSums,
   decodeFrameHeader,
+  decodeWalHeader,
   frameOffset,
   walFrameBytes,
-} from "../../packages/wal-replicator/src/sqlite/wal-frame.ts";
-import { decodeWalHeader } from "../../packages/wal-replicator/src/sqlite/wal-header.ts";
+} from "wal-replicator/internals";
 
 const entry = fileURLToPath(new URL("./grow-main.ts", import.meta.url));
 

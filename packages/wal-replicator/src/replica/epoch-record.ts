@@ -18,7 +18,7 @@ export interface EpochRecord {
   readonly startedAt: string;
 }
 
-export interface EpochOwner {
+interface EpochOwner {
   readonly host: string;
   readonly pid: number;
   readonly installation: InstallationIdentity;

@@ -2,7 +2,7 @@
  * Named places between two durable steps, where a crash leaves the most interesting state. Tests kill the process there;
  * in production nothing listens.
  */
-export type CrashPoint =
+type CrashPoint =
   /** The epoch object exists; nothing local says so yet. */
   | "epoch-taken"
   /** The spool names the timeline; nothing is captured for it. */

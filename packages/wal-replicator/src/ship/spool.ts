@@ -269,7 +269,7 @@ export function spoolDirectory(database: string): string {
   return join(dirname(database), `.${basename(database)}-replica`);
 }
 
-export async function syncDirectory(path: string): Promise<void> {
+async function syncDirectory(path: string): Promise<void> {
   await using handle = await open(path, "r");
   await handle.sync();
 }
