@@ -45,7 +45,7 @@ export function planRestore(
   files: readonly ReplicaFile[],
   target: RestoreTarget = {},
 ): RestorePlanOutcome {
-  const sorted = files.toSorted(compareRanges);
+  const sorted = files.toSorted((a, b) => compareRanges(a, b) || a.level - b.level);
   const eligible = sorted.filter((file) => isEligible(file, target));
   const increments = eligible.filter((file) => file.level < snapshotLevel);
   const plan: ReplicaFile[] = [];
