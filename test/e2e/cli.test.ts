@@ -1,8 +1,18 @@
 /** `wal-replicator` as people and scripts call it: real processes, real signals, no terminal. */
-import { mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import {
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  symlink,
+  writeFile,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import {
   type RunningChild,
@@ -111,6 +121,21 @@ describe("replicate", () => {
     expect(await restoredImage()).toEqual(await readDatabaseImage(database));
   });
 
+  it("streams through a symbolic link, and is one stream with that of the file itself", async () => {
+    using app = openApp("wal");
+    const link = join(directory, "elsewhere", "link.db");
+    await mkdir(join(directory, "elsewhere"));
+    await symlink(database, link);
+    const child = start("replicate", link, replica);
+    await said(child, "stored 0000000000000001");
+    app.insert(3);
+    await said(child, "stored 0000000000000002");
+    expect((await run("replicate", database, replica, "--once")).code).toBe(5);
+    child.process.kill("SIGTERM");
+    expect((await child.exited).code).toBe(0);
+    expect(await restoredImage()).toEqual(await readDatabaseImage(database));
+  });
+
   it("a second stream of the same database is refused with exit code 5", async () => {
     using app = openApp("wal");
     app.insert(1);
@@ -120,6 +145,21 @@ describe("replicate", () => {
     expect(second.code).toBe(5);
     first.process.kill("SIGTERM");
     expect((await first.exited).code).toBe(0);
+  });
+
+  it("a store that vanishes is not begun anew with a part of the data: the next start stores all of it", async () => {
+    using app = openApp("wal");
+    app.insert(3);
+    const child = start("replicate", database, replica);
+    await said(child, "stored");
+    await rm(replica, { recursive: true });
+    app.insert(3);
+    await said(child, "the store fails");
+    expect(await readdir(directory)).not.toContain("replica");
+    child.process.kill("SIGKILL");
+    await child.exited;
+    expect((await run("replicate", database, replica, "--once")).code).toBe(0);
+    expect(await restoredImage()).toEqual(await readDatabaseImage(database));
   });
 
   it("a store that goes away stops nothing; a second signal at the end waits no longer; nothing is lost", async () => {
@@ -134,6 +174,7 @@ describe("replicate", () => {
     app.insert(3);
     child.process.kill("SIGTERM");
     await said(child, "storing what waits");
+    await sleep(500); // what comes at once counts as the same request
     child.process.kill("SIGTERM");
     expect((await child.exited).code).toBe(143);
     await rm(replica);
@@ -174,6 +215,13 @@ describe("replicate … -- command", () => {
   it("runs a command that makes the database itself", async () => {
     const { code } = await run("replicate", database, replica, "--", ...writer(""));
     expect(code).toBe(0);
+    expect(await restoredRows()).toBe(10);
+  });
+
+  it("runs a command over the empty file that it made at an earlier start", async () => {
+    await writeFile(database, "");
+    const child = start("replicate", database, replica, "--", ...writer("process.exit(5)"));
+    expect((await child.exited).code).toBe(5);
     expect(await restoredRows()).toBe(10);
   });
 
@@ -294,6 +342,23 @@ describe("restore", () => {
     expect(await readdir(directory)).toEqual([]);
   });
 
+  it("a replica of Litestream before v0.5 is not taken for nothing, whatever is asked", async () => {
+    const generation = join(replica, "generations", "9b7c87ae09016593", "snapshots");
+    await mkdir(generation, { recursive: true });
+    await writeFile(join(generation, "00000000.snapshot.lz4"), "lz4");
+    const target = join(directory, "restored.db");
+    for (const argv of [
+      ["restore", replica, "-o", target, "--if-replica-exists"],
+      ["restore", replica, "-o", target, "--if-replica-exists", "--dry-run"],
+      ["list", replica],
+    ]) {
+      const { code, stderr } = await run(...argv);
+      expect(code).toBe(1);
+      expect(lines(stderr)).toHaveLength(3);
+      expect(stderr).toContain("REPLICA_UNSUPPORTED");
+    }
+  });
+
   it.each([
     ["--txid", "63"],
     ["--at", "2000-01-01T00:00:00Z"],
@@ -384,6 +449,7 @@ describe("a typo is answered with the nearest known name, exit code 2", () => {
     [["verify", "r"], "see `wal-replicator --help`"],
     [["restore", "r", "-o", "x", "--follow"], "see `wal-replicator restore --help`"],
     [["restore", "r"], "see `wal-replicator restore --help`"],
+    [["restore", "r", "-o", ""], "--output <file>"],
     [["list", "s4://bucket"], "file:///"],
     [["replicate", "db", "url", "stray"], "--"],
   ])("%j", async (argv, next) => {

@@ -7,6 +7,8 @@ const keyHint =
   "Another object occupies a part of the path: `a` and `a/b` cannot both exist in a directory.";
 const linkHint =
   "The file system has no hard links, which create-if-absent needs. Use one that has them (ext4, xfs, btrfs, NFS).";
+const vanishedHint =
+  "A directory of the store was removed or unmounted while it was in use, and its objects with it. Put it back, or start again and store anew.";
 const mountHint = "Look at the disk or the mount below the directory.";
 
 interface Meaning {
@@ -21,6 +23,7 @@ const meanings: Readonly<Record<string, Meaning>> = {
   EROFS: { code: "FORBIDDEN", hint: "The file system is mounted read-only." },
   ENOSPC: { code: "OUT_OF_SPACE", hint: spaceHint },
   EDQUOT: { code: "OUT_OF_SPACE", hint: spaceHint },
+  ENOENT: { code: "UNREACHABLE", hint: vanishedHint },
   EMFILE: { code: "UNREACHABLE", hint: handlesHint },
   ENFILE: { code: "UNREACHABLE", hint: handlesHint },
   EISDIR: { code: "INVALID_ARGUMENT", hint: keyHint },
@@ -37,7 +40,8 @@ export function errnoOf(error: unknown): string | undefined {
 }
 
 /**
- * Says what an error of the operating system means for a request. Absence (`ENOENT`) is the caller's to judge first.
+ * Says what an error of the operating system means for a request. Absence (`ENOENT`) is the caller's to judge first: in a
+ * directory that was there before, it means that the directory is gone.
  *
  * @returns the error to throw: what is no error of the operating system is handed back unchanged.
  */

@@ -7,6 +7,7 @@ import {
   readdir,
   readFile,
   readlink,
+  rename,
   rm,
   stat,
   symlink,
@@ -17,7 +18,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { defineConformanceTests } from "./conformance.ts";
 import { DirectoryStore } from "./directory-store.ts";
 import type { ObjectBody } from "./object-store.ts";
@@ -57,6 +58,43 @@ describe("DirectoryStore", () => {
     store = new DirectoryStore(root);
   });
 
+  describe("temporary files of killed writers", () => {
+    const leftover = ".01234567-89ab-cdef-0123-456789abcdef.tmp";
+    const dayMs = 24 * 60 * 60 * 1000;
+    const put = (key: string) => new DirectoryStore(root).put(key, bytes("new"));
+    const atAge = async (ageMs: number, act: () => Promise<unknown>) => {
+      vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + ageMs });
+      try {
+        await act();
+      } finally {
+        vi.useRealTimers();
+      }
+    };
+    beforeEach(async () => {
+      await store.put("a/object", bytes("old"));
+      await writeFile(join(root, "a", leftover), "half");
+    });
+
+    it("are removed by the first write into their directory once they are a day old", async () => {
+      await atAge(dayMs + 60_000, () => put("b/other"));
+      expect(await allNames(join(root, "a"))).toContain(leftover);
+      await atAge(dayMs + 60_000, () => put("a/next"));
+      expect(await allNames(join(root, "a"))).toEqual(["next", "object"]);
+    });
+
+    it("are left alone before, also with an mtime of long ago, which a write may set", async () => {
+      await utimes(join(root, "a", leftover), new Date(0), new Date(0));
+      await atAge(dayMs - 60_000, () => put("a/next"));
+      expect(await allNames(join(root, "a"))).toContain(leftover);
+    });
+
+    it("are told from every other hidden file", async () => {
+      await writeFile(join(root, "a", ".mine.tmp"), "somebody's");
+      await atAge(dayMs + 60_000, () => put("a/next"));
+      expect(await allNames(join(root, "a"))).toEqual([".mine.tmp", "next", "object"]);
+    });
+  });
+
   describe("root", () => {
     it("is created by the first write, with its parents, and by no read", async () => {
       root = join(root, "deep", "er");
@@ -80,10 +118,33 @@ describe("DirectoryStore", () => {
       await expect(listKeys(store)).rejects.toMatchObject(refusal);
     });
 
-    it("is made again if somebody removes it", async () => {
+    // Node's own mkdir with `recursive` never returns there.
+    it.runIf(process.platform === "linux")(
+      "is an error where nothing can be made although the parent exists",
+      async () => {
+        store = new DirectoryStore("/proc/vaultwarden-stream/replica");
+        await expect(store.put("k", bytes("v"))).rejects.toMatchObject({ code: "UNREACHABLE" });
+      },
+    );
+
+    it.each(["", "a", "a/b"])(
+      "is not made again if somebody removes %j of it while it is in use, and goes on when that is back",
+      async (removed) => {
+        await store.put("a/b/k", bytes("v"));
+        await rename(join(root, removed), `${root}-aside`);
+        const gone = { code: "UNREACHABLE", hint: expect.stringContaining("removed or unmounted") };
+        await expect(store.put("a/b/k2", bytes("w"))).rejects.toMatchObject(gone);
+        await expect(store.putIfAbsent("a/b/c/k", bytes("w"))).rejects.toMatchObject(gone);
+        await rename(`${root}-aside`, join(root, removed));
+        await store.put("a/b/k2", bytes("w"));
+        expect(await listKeys(store)).toEqual(["a/b/k", "a/b/k2"]);
+      },
+    );
+
+    it("is made again by a store that is opened anew", async () => {
       await store.put("a/b/k", bytes("v"));
       await rm(root, { recursive: true });
-      await store.put("a/b/k", bytes("w"));
+      await new DirectoryStore(root).put("a/b/k", bytes("w"));
       expect(await listKeys(store)).toEqual(["a/b/k"]);
     });
 

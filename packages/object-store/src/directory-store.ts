@@ -24,6 +24,7 @@ import type {
 } from "./object-store.ts";
 import { checkPutOptions, metadataToKeep, resolveRange } from "./request-checks.ts";
 import { placeSidecar, readSidecar } from "./sidecar-file.ts";
+import { sweepTemporaries } from "./sweep-temporaries.ts";
 
 const pageKeyCountMax = 1000;
 
@@ -39,12 +40,16 @@ const pageKeyCountMax = 1000;
  *   between the two costs a write that nobody was told of its metadata, and not the old object. (Left open: two writers
  *   of one key, the same size and the same millisecond, between two system calls.)
  *
- * A crash leaves at most hidden files, which no listing shows. Directories are never removed.
+ * A crash leaves at most hidden files, which no listing shows. The temporary ones among them are removed, once they are a day
+ * old, by the first write into their directory. Directories are never removed, and one that this instance has seen and that is
+ * gone is never made again: its objects went with it (a disk was unmounted, somebody cleaned up), and who has stored them must
+ * hear of it.
  */
 export class DirectoryStore implements ObjectStore {
   readonly properties: ObjectStoreProperties;
   readonly #root: string;
   readonly #directories: DurableDirectories;
+  readonly #swept = new Set<string>();
 
   /** @param root - path of the directory; a relative one is resolved now, by the current directory. */
   constructor(root: string) {
@@ -210,14 +215,11 @@ export class DirectoryStore implements ObjectStore {
   async #openNew(temporary: string): Promise<FileHandle> {
     const directory = dirname(temporary);
     await this.#directories.ensure(directory);
-    try {
-      return await open(temporary, "wx");
-    } catch (error) {
-      if (errnoOf(error) !== "ENOENT") throw error;
-      this.#directories.forget();
-      await this.#directories.ensure(directory);
-      return await open(temporary, "wx");
+    if (!this.#swept.has(directory)) {
+      this.#swept.add(directory);
+      await sweepTemporaries(directory, Date.now());
     }
+    return await open(temporary, "wx");
   }
 
   async #readInfos(keys: readonly string[]): Promise<ObjectInfo[]> {

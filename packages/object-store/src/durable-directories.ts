@@ -27,19 +27,10 @@ export class DurableDirectories {
     return known;
   }
 
-  /** Somebody removed directories behind our back: looks at all of them again. */
-  forget(): void {
-    this.#known.clear();
-  }
-
   async #make(directory: string): Promise<void> {
     if (directory === this.#root) {
       // What was there before is left alone: above the root, directories may not be ours to open.
-      const firstMade = await mkdir(directory, { recursive: true });
-      if (firstMade === undefined) return;
-      for (let path = directory; path.length >= firstMade.length; path = dirname(path)) {
-        await syncDirectory(dirname(path));
-      }
+      for (const made of await makeWithParents(directory)) await syncDirectory(dirname(made));
       return;
     }
     const parent = dirname(directory);
@@ -51,6 +42,32 @@ export class DurableDirectories {
       if (errnoOf(error) !== "EEXIST") throw error;
     }
     await syncDirectory(parent);
+  }
+}
+
+/**
+ * Not `mkdir` with `recursive`: where a parent exists and still nothing can be made in it (below /proc, say), Node tries again
+ * forever, on a thread that even an exit of the process waits for.
+ *
+ * @returns what was made, the deepest first; nothing if something had the path before.
+ */
+async function makeWithParents(directory: string): Promise<string[]> {
+  const outcome = await makeOne(directory);
+  if (outcome !== "parent-missing") return outcome === "made" ? [directory] : [];
+  const parents = await makeWithParents(dirname(directory));
+  await mkdir(directory);
+  return [directory, ...parents];
+}
+
+async function makeOne(directory: string): Promise<"made" | "exists" | "parent-missing"> {
+  try {
+    await mkdir(directory);
+    return "made";
+  } catch (error) {
+    const errno = errnoOf(error);
+    if (errno === "EEXIST") return "exists";
+    if (errno === "ENOENT" && dirname(directory) !== directory) return "parent-missing";
+    throw error;
   }
 }
 

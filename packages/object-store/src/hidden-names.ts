@@ -11,6 +11,11 @@ export function temporaryPath(path: string): string {
   return join(dirname(path), `.${randomUUID()}.tmp`);
 }
 
+/** Whether a name is one that `temporaryPath` makes. */
+export function isTemporaryName(name: string): boolean {
+  return /^\.[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.tmp$/.test(name);
+}
+
 /** Where the metadata of the object lies: `.<name>.meta` beside it. */
 export function sidecarPath(path: string): string {
   return join(dirname(path), `.${basename(path)}.meta`);

@@ -82,6 +82,8 @@ export type ReplicationErrorCode =
   | "CAPTURE_UNSTABLE"
   /** The stream was ended, so nothing further will be stored. */
   | "STOPPED"
+  /** Two options contradict each other. Leave one of them out. */
+  | "OPTIONS_CONFLICT"
   /** The helper process cannot be started, or keeps ending. */
   | "HELPER_FAILED";
 

@@ -1,4 +1,4 @@
-import type { RetryNotice } from "@vaultwarden-stream/object-store";
+import type { RequestOptions, RetryNotice } from "@vaultwarden-stream/object-store";
 import type { Txid } from "./ltx/txid.ts";
 import { openReplicaRoot } from "./open-replica-root.ts";
 import {
@@ -9,6 +9,7 @@ import {
 } from "./recovery-points.ts";
 import type { ReplicaFile } from "./replica/catalog.ts";
 import { type Epoch, listEpochs } from "./replica/epoch.ts";
+import { orSayOlder } from "./replica/older-replica.ts";
 import { listTimeline, type ReplicaRoot } from "./replica/replica.ts";
 import { ReplicaError } from "./replica/replica-error.ts";
 
@@ -66,11 +67,15 @@ export interface LevelListing {
  * What is in a replica: timelines, levels, files, recovery points and how precise they are. Reads no LTX file: one LIST for
  * the epochs, one a timeline (a page per thousand files), and a GET or two an epoch.
  *
- * @throws {ReplicaError} `NOTHING_TO_RESTORE` if there is no replica; `REPLICA_MALFORMED`. Errors of the store pass unwrapped.
+ * @throws {ReplicaError} `NOTHING_TO_RESTORE` if there is no replica; `REPLICA_UNSUPPORTED`; `REPLICA_MALFORMED`. Errors of the store pass unwrapped.
  */
 export async function listReplica(options: ListReplicaOptions): Promise<ReplicaListing> {
   const root = openReplicaRoot(options.replica, options);
   const request = options.signal === undefined ? {} : { signal: options.signal };
+  return await orSayOlder(root, request, () => readListing(root, request));
+}
+
+async function readListing(root: ReplicaRoot, request: RequestOptions): Promise<ReplicaListing> {
   const epochs = await listEpochs(root, request);
   // The order in which a restore looks for the head: newest epoch first, a stock replica last.
   const names = [...new Set(epochs.toReversed().map(({ record }) => record.timeline)), ""];

@@ -21,7 +21,7 @@ export interface ReplicateOptions {
    * means, or that passes in the one `Database` class it uses itself.
    */
   readonly home?: "helper" | "in-process";
-  /** The host's own better-sqlite3 class; only with `home: "in-process"`. */
+  /** The host's own better-sqlite3 class; only with `home: "in-process"`, since a class cannot be passed to another process. */
   readonly Database?: DatabaseClass;
   /**
    * Absolute path of the helper's entry file; only with `home: "helper"`, and only for applications that a bundler has packed:
@@ -34,7 +34,10 @@ export interface ReplicateOptions {
   readonly syncIntervalMs?: number;
   /** Switch a rollback-journal database to WAL mode instead of refusing it. Default false. */
   readonly convertToWal?: boolean;
-  /** Wait for the database to appear instead of refusing a missing one. It is never created. Default false. */
+  /**
+   * Wait for the database to appear instead of refusing a missing one, or one that is still an empty file. It is never created.
+   * The application then has 10 s to switch what it created to WAL mode. Default false.
+   */
   readonly waitForDatabase?: boolean;
   /** Called for every event, in order. An error thrown in it is the host's own and ends the process. */
   readonly onEvent?: (event: ReplicationEvent) => void;

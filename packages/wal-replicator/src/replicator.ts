@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { realpathSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type ObjectStore, openObjectStore } from "@vaultwarden-stream/object-store";
 import { ReplicationError } from "./errors.ts";
@@ -12,14 +13,12 @@ import type {
   StopOptions,
   StopResult,
 } from "./replication.ts";
-import { checkDatabase } from "./ship/check-database.ts";
 import { type CheckpointPolicy, defaultCheckpointPolicy } from "./ship/checkpointer.ts";
-import { notWal } from "./ship/connections.ts";
 import type { CrashPointListener } from "./ship/crash-point.ts";
 import { DatabaseReplaced, type Session } from "./ship/session.ts";
 import type { SessionDeps } from "./ship/session-deps.ts";
 import { startSession } from "./ship/start-session.ts";
-import { openConnection } from "./sqlite/connection.ts";
+import { waitForDatabase } from "./wait-for-database.ts";
 
 /** What tests put in the place of the world. */
 export interface ReplicatorDeps {
@@ -30,8 +29,6 @@ export interface ReplicatorDeps {
   /** Milliseconds since the Unix epoch. */
   readonly now?: () => number;
 }
-
-const waitForDatabaseMs = 200;
 
 /** Starts a stream in this process. Resolves when the anchor is held and the epoch taken: from then on no commit is missed. */
 export async function startReplicator(
@@ -51,6 +48,8 @@ class Replicator implements Replication {
   readonly #end = Promise.withResolvers<void>();
   #session: Promise<Session> | undefined;
   #stopping: Promise<StopResult> | undefined;
+  /** Ends the waiting for a database that was deleted: without it, who stops would wait as well. */
+  readonly #waiting = new AbortController();
 
   constructor(options: ReplicateOptions, deps: ReplicatorDeps) {
     const store = deps.store ?? openObjectStore(options.replica);
@@ -77,8 +76,8 @@ class Replicator implements Replication {
   }
 
   async start(): Promise<void> {
-    await this.#waitForDatabase(this.#options.waitForDatabase === true);
-    const session = startSession(this.#deps, undefined);
+    await this.#waitForDatabase(this.#options.waitForDatabase === true, false);
+    const session = this.#startSession(undefined);
     this.#session = session;
     this.#follow(await session);
   }
@@ -97,6 +96,13 @@ class Replicator implements Replication {
   }
 
   async #stop(options: StopOptions): Promise<StopResult> {
+    this.#waiting.abort(
+      new ReplicationError(
+        "DATABASE_MISSING",
+        "the database was deleted while it was streamed, and has not come back",
+        "What was stored of it can be restored; what was captured last may still be in its spool.",
+      ),
+    );
     const session = await this.#current();
     const result = await session.stop(options);
     this.#end.resolve();
@@ -119,34 +125,22 @@ class Replicator implements Replication {
   }
 
   async #startAnew(): Promise<Session> {
-    await this.#waitForDatabase(true);
-    return startSession(this.#deps, "another database file lies at the path");
+    await this.#waitForDatabase(true, true);
+    return this.#startSession("another database file lies at the path");
   }
 
-  async #waitForDatabase(wait: boolean): Promise<void> {
-    const { database, convertToWal, Database, signal } = this.#options;
-    for (;;) {
-      signal?.throwIfAborted();
-      try {
-        const mode = checkDatabase(database);
-        if (mode === "wal") return;
-        if (convertToWal !== true) throw notWal(database);
-        const connection = openConnection(database, {
-          busyTimeoutMs: 5_000,
-          ...(Database === undefined ? {} : { Database }),
-        });
-        try {
-          if (!connection.convertToWal()) throw notWal(database);
-        } finally {
-          connection.close();
-        }
-        return;
-      } catch (error) {
-        const missing = error instanceof ReplicationError && error.code === "DATABASE_MISSING";
-        if (!missing || !wait) throw error;
-      }
-      await sleep(waitForDatabaseMs, undefined, signal === undefined ? {} : { signal });
-    }
+  /** SQLite's own files lie beside what a symbolic link leads to. So does the spool: one database has one, whatever it is called. */
+  #startSession(newTimelineBecause: string | undefined): Promise<Session> {
+    const databasePath = realpathSync(this.#options.database);
+    return startSession({ ...this.#deps, databasePath }, newTimelineBecause);
+  }
+
+  #waitForDatabase(wait: boolean, isNew: boolean): Promise<void> {
+    const { nowMs, sleep: pause } = this.#deps;
+    const { signal: given } = this.#options;
+    const stopped = this.#waiting.signal;
+    const signal = given === undefined ? stopped : AbortSignal.any([given, stopped]);
+    return waitForDatabase({ ...this.#options, signal }, { wait, isNew, nowMs, sleep: pause });
   }
 
   #current(): Promise<Session> {

@@ -1,7 +1,9 @@
 import { existsSync } from "node:fs";
 import { rename } from "node:fs/promises";
+import type { RetryNotice } from "@vaultwarden-stream/object-store";
 import type { Txid } from "./ltx/txid.ts";
 import { openReplicaRoot } from "./open-replica-root.ts";
+import { orSayOlder } from "./replica/older-replica.ts";
 import { type RestoreProgress, type RestoreResult, restoreDatabase } from "./restore/restore.ts";
 import { Spool, spoolDirectory } from "./ship/spool.ts";
 
@@ -21,6 +23,8 @@ export interface RestoreReplicaOptions {
   /** Prefix of the timelines below the replica's URL: "" (default), or for example "db/". */
   readonly timelinesUnder?: string;
   readonly onProgress?: (progress: RestoreProgress) => void;
+  /** Called before a failed request is sent again. */
+  readonly onRetry?: (notice: RetryNotice) => void;
   readonly signal?: AbortSignal;
 }
 
@@ -30,20 +34,28 @@ export interface RestoreReplicaOptions {
  *
  * What an earlier stream of the same target had captured and not shipped yet is kept aside, never deleted.
  *
- * @throws {ReplicationError} `SPOOL_IN_USE` if a stream of the target runs. @throws {ReplicaError} as `restoreDatabase` does.
+ * @throws {ReplicationError} `SPOOL_IN_USE` if a stream of the target runs. @throws {ReplicaError} `REPLICA_UNSUPPORTED`, and
+ *   as `restoreDatabase` does.
  */
 export async function restore(options: RestoreReplicaOptions): Promise<RestoreResult> {
-  const { replica, timelinesUnder = "", target, ...rest } = options;
+  const { replica, timelinesUnder = "", target, onRetry, ...rest } = options;
+  const root = openReplicaRoot(replica, {
+    timelinesUnder,
+    ...(onRetry === undefined ? {} : { onRetry }),
+  });
+  const request = rest.signal === undefined ? {} : { signal: rest.signal };
   const directory = spoolDirectory(target);
   const before = existsSync(directory) ? await Spool.open(directory) : undefined;
   try {
-    const result = await restoreDatabase({
-      ...rest,
-      root: openReplicaRoot(replica, { timelinesUnder }),
-      path: target,
-      // The old position must not outlive the old database: a stream would take the restored one for its continuation.
-      beforePublish: async () => before?.forget(),
-    });
+    const result = await orSayOlder(root, request, () =>
+      restoreDatabase({
+        ...rest,
+        root,
+        path: target,
+        // The old position must not outlive the old database: a stream would take the restored one for its continuation.
+        beforePublish: async () => before?.forget(),
+      }),
+    );
     if (before?.hasUnshipped === true) {
       await rename(directory, `${directory}.aside-${new Date().toISOString().replaceAll(":", "")}`);
     }

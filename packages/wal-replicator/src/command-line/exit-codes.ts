@@ -24,6 +24,7 @@ const exitCodeByErrorCode: Readonly<Record<string, ExitCode>> = {
   // What was asked for is wrong, and asking again the same way will not help.
   INVALID_ARGUMENT: exitCodes.usage,
   TARGET_EXISTS: exitCodes.usage,
+  OPTIONS_CONFLICT: exitCodes.usage,
   USAGE: exitCodes.usage,
 
   NOTHING_TO_RESTORE: exitCodes.nothingToRestore,

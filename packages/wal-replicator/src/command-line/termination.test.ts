@@ -27,13 +27,30 @@ it("leaves the signals alone when the work is done, and when it fails", async ()
 it("counts what came: people press Ctrl-C again when they are done waiting", () => {
   const source = new EventEmitter();
   const heard: unknown[] = [];
-  const stop = onTermination((signal, count) => heard.push([signal, count]), source);
+  let clockMs = 0;
+  const stop = onTermination(
+    (signal, count) => heard.push([signal, count]),
+    source,
+    () => clockMs,
+  );
   source.emit("SIGINT");
+  clockMs += 1_000;
   source.emit("SIGTERM");
   stop();
+  clockMs += 1_000;
   source.emit("SIGINT");
   expect(heard).toEqual([
     ["SIGINT", 1],
     ["SIGTERM", 2],
   ]);
+});
+
+it("a request that comes twice at once, to the process and to its group, counts once", () => {
+  const source = new EventEmitter();
+  const heard: unknown[] = [];
+  const stop = onTermination((signal, count) => heard.push([signal, count]), source);
+  source.emit("SIGTERM");
+  source.emit("SIGTERM");
+  stop();
+  expect(heard).toEqual([["SIGTERM", 1]]);
 });

@@ -1,5 +1,3 @@
-import { existsSync } from "node:fs";
-import { setTimeout as sleep } from "node:timers/promises";
 import { CommandError, InterruptedError, usageError } from "../command-line/command-error.ts";
 import type { CommandCall, CommandSpec } from "../command-line/command-line.ts";
 import { describeEvent } from "../command-line/describe-event.ts";
@@ -7,11 +5,11 @@ import { exitCodeOfErrorCode, exitCodes } from "../command-line/exit-codes.ts";
 import { formatCount, formatDuration } from "../command-line/format.ts";
 import type { Output } from "../command-line/output.ts";
 import { onTermination } from "../command-line/termination.ts";
-import { ReplicationError } from "../errors.ts";
 import type { ReplicationEvent } from "../events.ts";
 import { formatTxid } from "../ltx/txid.ts";
 import { replicate } from "../replicate.ts";
 import type { Replication, StopResult } from "../replication.ts";
+import { isDatabaseAwaited } from "../wait-for-database.ts";
 import { ChildCommand } from "./child-command.ts";
 
 interface ReplicateCommandOptions {
@@ -21,9 +19,6 @@ interface ReplicateCommandOptions {
 
 /** How long the tail may take to ship at the end; what does not fit waits in the spool for the next start. */
 const stopTimeoutMs = 30_000;
-/** How long an application that has just created its database may take to switch it to WAL mode. */
-const walGraceMs = 10_000;
-const walRetryMs = 100;
 
 export const replicateCommand: CommandSpec<ReplicateCommandOptions> = {
   name: "replicate",
@@ -94,6 +89,7 @@ class Streaming {
   /** The first signal asks for the end; a second one while the tail ships means that nobody waits for it. */
   readonly #asked = Promise.withResolvers<void>();
   readonly #impatient = Promise.withResolvers<never>();
+  readonly #storeFailing = Promise.withResolvers<undefined>();
   #child: ChildCommand | undefined;
   #isStopping = false;
   readonly stopListening: () => void;
@@ -114,43 +110,33 @@ class Streaming {
 
   async run(): Promise<number> {
     const { command, database } = this.#request;
-    const isMissing = !existsSync(database);
+    const isMissing = this.#isDatabaseAwaited();
     if (isMissing && !this.#options.once)
       this.#output.info(`there is no database at ${database} yet: waiting for it`);
     // An application that creates its database has to run for it to appear; all of it is in the stream's first snapshot.
     if (isMissing && command !== undefined) this.#child = new ChildCommand(command);
 
-    const replication = await this.#whenStarted(this.#start(isMissing));
+    const replication = await this.#whenStarted(this.#start());
     if (typeof replication === "number") return replication;
     if (command !== undefined) this.#child ??= new ChildCommand(command);
     return this.#stream(replication);
   }
 
-  async #start(wasMissing: boolean): Promise<Replication> {
-    const { signal } = this.#startAborted;
-    let notWalSinceMs: number | undefined;
-    while (true) {
-      try {
-        return await replicate({
-          database: this.#request.database,
-          replica: this.#request.location,
-          // Nothing else in this process opens the database.
-          home: "in-process",
-          waitForDatabase: this.#options.once !== true,
-          convertToWal: this.#options.convertToWal === true,
-          signal,
-          onEvent: (event) => this.#say(event),
-        });
-      } catch (error) {
-        signal.throwIfAborted();
-        // A database that is being created is in rollback mode until its application has switched it.
-        const isNotWal = error instanceof ReplicationError && error.code === "DATABASE_NOT_WAL";
-        if (!isNotWal || !wasMissing) throw error;
-        notWalSinceMs ??= performance.now();
-        if (performance.now() - notWalSinceMs > walGraceMs) throw error;
-        await sleep(walRetryMs);
-      }
-    }
+  #isDatabaseAwaited(): boolean {
+    return isDatabaseAwaited(this.#request.database, this.#options.convertToWal === true);
+  }
+
+  #start(): Promise<Replication> {
+    return replicate({
+      database: this.#request.database,
+      replica: this.#request.location,
+      // Nothing else in this process opens the database.
+      home: "in-process",
+      waitForDatabase: this.#options.once !== true,
+      convertToWal: this.#options.convertToWal === true,
+      signal: this.#startAborted.signal,
+      onEvent: (event) => this.#say(event),
+    });
   }
 
   /** @returns the exit code instead of a stream if the application ended without having created a database. */
@@ -160,7 +146,7 @@ class Streaming {
     try {
       const first = await Promise.race([starting, child.ended]);
       if (typeof first !== "number") return first;
-      if (existsSync(this.#request.database)) return await starting;
+      if (!this.#isDatabaseAwaited()) return await starting;
       this.#startAborted.abort();
       await starting.catch(() => {});
       return first;
@@ -181,7 +167,13 @@ class Streaming {
     const reasonsToEnd: Promise<{ readonly code: number } | undefined>[] = [];
     if (childExitCode !== undefined) reasonsToEnd.push(childExitCode);
     else reasonsToEnd.push(this.#asked.promise.then(() => undefined));
-    if (this.#options.once) reasonsToEnd.push(replication.flush().then(() => undefined));
+    if (this.#options.once) {
+      // A store that fails gets the time of an end to recover in: who wants it once does not want to wait for ever.
+      reasonsToEnd.push(
+        replication.flush().then(() => undefined),
+        this.#storeFailing.promise,
+      );
+    }
     reasonsToEnd.push(replication.ended.then(() => undefined));
 
     let ended: { readonly code: number } | undefined;
@@ -255,6 +247,7 @@ class Streaming {
   }
 
   #say(event: ReplicationEvent): void {
+    if (event.type === "store-failing") this.#storeFailing.resolve(undefined);
     const { level, text } = describeEvent(event);
     this.#output[level](text, { event });
   }

@@ -10,10 +10,10 @@ import { parseTime } from "../command-line/parse-time.ts";
 import { interruptible } from "../command-line/termination.ts";
 import { formatTxid, parseTxid, type Txid } from "../ltx/txid.ts";
 import { openReplicaRoot } from "../open-replica-root.ts";
-import type { ReplicaRoot } from "../replica/replica.ts";
+import { orSayOlder } from "../replica/older-replica.ts";
 import { ReplicaError } from "../replica/replica-error.ts";
 import type { LineageTarget } from "../restore/plan-lineage.ts";
-import { readRestorePlan } from "../restore/read-plan.ts";
+import { type DatabaseRestorePlan, readRestorePlan } from "../restore/read-plan.ts";
 import { restore as restoreReplica } from "../restore-replica.ts";
 
 interface RestoreCommandOptions {
@@ -35,7 +35,12 @@ export const restoreCommand: CommandSpec<RestoreCommandOptions> = {
   summary: "Restores a database: beside the target, verified, then renamed to it.",
   args: [["<url>", "the replica: file:///absolute/path, or a path; stock Litestream's too"]],
   options: [
-    { flags: "-o, --output <file>", description: "the database to make", required: true },
+    {
+      flags: "-o, --output <file>",
+      description: "the database to make",
+      required: true,
+      parse: parseOutput,
+    },
     {
       flags: "--at <time>",
       description: 'the newest state before this time: RFC 3339, or an age like "2h ago"',
@@ -87,6 +92,12 @@ export const restoreCommand: CommandSpec<RestoreCommandOptions> = {
   },
 };
 
+/** An empty path, of a shell variable that is not set, would be the current directory. */
+function parseOutput(text: string): string {
+  if (text !== "") return text;
+  throw usageError("--output is empty", "it names no file", "write `--output <file>`");
+}
+
 function parseTxidOption(text: string): Txid {
   const txid = parseTxid(text.toLowerCase().padStart(16, "0"));
   if (txid !== undefined) return txid;
@@ -101,9 +112,10 @@ function toTarget({ options }: RestoreCall): LineageTarget {
   return { txid: options.txid, before: options.at, timeline: options.timeline };
 }
 
-function openRoot({ args, output }: RestoreCall): ReplicaRoot {
-  const onRetry = (notice: RetryNotice): void => output.warn(describeRetry(notice));
-  return openReplicaRoot(args[0] as string, { onRetry });
+function readPlan(call: RestoreCall, signal: AbortSignal): Promise<DatabaseRestorePlan> {
+  const onRetry = (notice: RetryNotice): void => call.output.warn(describeRetry(notice));
+  const root = openReplicaRoot(call.args[0] as string, { onRetry });
+  return orSayOlder(root, { signal }, () => readRestorePlan(root, toTarget(call), { signal }));
 }
 
 function skip({ output }: RestoreCall, reason: string, text: string): undefined {
@@ -112,10 +124,7 @@ function skip({ output }: RestoreCall, reason: string, text: string): undefined 
 }
 
 async function plan(call: RestoreCall, exists: boolean, signal: AbortSignal): Promise<void> {
-  const root = openReplicaRoot(call.args[0] as string);
-  const { timeline, txid, createdAt, files } = await readRestorePlan(root, toTarget(call), {
-    signal,
-  });
+  const { timeline, txid, createdAt, files } = await readPlan(call, signal);
   const bytes = files.reduce((sum, file) => sum + file.size, 0);
   const report = {
     dryRun: true,
@@ -150,9 +159,7 @@ async function restore(
 ): Promise<void> {
   const { options, output, streams } = call;
   if (exists && !options.force && !options.yes) {
-    const { timeline, txid, createdAt } = await readRestorePlan(openRoot(call), toTarget(call), {
-      signal,
-    });
+    const { timeline, txid, createdAt } = await readPlan(call, signal);
     const text = `Replace ${path} by ${describeState(timeline, txid, createdAt)}?`;
     await confirm({ text, yes: false, option: "--force" }, streams, signal);
   }
@@ -167,6 +174,7 @@ async function restore(
     ...(txid === undefined ? {} : { txid }),
     ...(timeline === undefined ? {} : { timeline }),
     overwrite: exists,
+    onRetry: (notice) => output.warn(describeRetry(notice)),
     onProgress: ({ bytesDone, bytesTotal }) => progress.update(bytesDone, bytesTotal),
     signal,
   });

@@ -35,10 +35,18 @@ interface Pending {
  *
  * A running stream does not keep the host's event loop alive; a call that waits for an answer does.
  *
- * @throws the engine's error, or {ReplicationError} `HELPER_FAILED` if the helper ended without one.
+ * @throws the engine's error, or {ReplicationError} `HELPER_FAILED` if the helper ended without one, or `OPTIONS_CONFLICT`
+ *   for a `Database` class.
  */
 export async function startHelper(options: ReplicateOptions): Promise<Replication> {
   options.signal?.throwIfAborted();
+  if (options.Database !== undefined) {
+    throw new ReplicationError(
+      "OPTIONS_CONFLICT",
+      "`Database` was given, and a class cannot be passed to the helper process",
+      'Leave `Database` out, or run the engine with `home: "in-process"`.',
+    );
+  }
   const client = new HelperClient(options);
   await client.start(options.signal);
   return client;

@@ -119,6 +119,41 @@ describe("LtxEncoder", () => {
     expect(Buffer.compare(concat(atOnce), concat(atEnd))).toBe(0);
     expect(Buffer.compare(concat(when), concat(atEnd))).toBe(0);
   });
+
+  test.each([512, 4096, 65536])(
+    "with pages of %i bytes, pieces that are given back are used again, and the file is the same",
+    (pageSize) => {
+      const pages = Array.from({ length: 300 }, (_, index) => noisePage(pageSize, index));
+      const write = (bytesMin: number, isReused: boolean): [Uint8Array, number] => {
+        const encoder = new LtxEncoder(header({ commit: 300, pageSize }));
+        const copies: Uint8Array[] = [];
+        const buffers = new Set<ArrayBufferLike>();
+        const takeAll = (least: number): void => {
+          for (;;) {
+            const piece = encoder.takeOutput(least);
+            if (piece === undefined) return;
+            buffers.add(piece.buffer);
+            copies.push(piece.slice());
+            if (isReused) encoder.reuse(piece);
+          }
+        };
+        for (const [index, page] of pages.entries()) {
+          encoder.writePage(index + 1, page);
+          takeAll(bytesMin);
+        }
+        encoder.finish();
+        takeAll(1);
+        return [concat(copies), buffers.size];
+      };
+      const [expected] = write(1 << 20, false);
+      for (const bytesMin of [1, 10_000, 200_000, 1 << 20]) {
+        const [file, bufferCount] = write(bytesMin, true);
+        expect(Buffer.compare(file, expected)).toBe(0);
+        // One that grows, and one beside it.
+        expect(bufferCount).toBeLessThan(8);
+      }
+    },
+  );
 });
 
 function noisePage(pageSize: number, seed: number): Uint8Array {

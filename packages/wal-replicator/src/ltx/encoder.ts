@@ -41,6 +41,7 @@ export class LtxEncoder {
   #size = 0;
   #finished = false;
   readonly #ready: Uint8Array[] = [];
+  readonly #free: Uint8Array[] = [];
   #output: Uint8Array = new Uint8Array(outputBytesMin);
   #outputLength = 0;
 
@@ -112,6 +113,14 @@ export class LtxEncoder {
     return output;
   }
 
+  /**
+   * Takes back a piece that `takeOutput` gave, whose bytes are not needed any more, to write into it again: pieces that were left
+   * to the garbage collector would lie in memory by the dozen.
+   */
+  reuse(piece: Uint8Array): void {
+    this.#free.push(new Uint8Array(piece.buffer as ArrayBuffer));
+  }
+
   /** Writes index and trailer. The file is complete when its last piece is taken. @throws {InvariantError} if a snapshot lacks its end. */
   finish(): LtxFileSummary {
     invariant(!this.#finished, "the file is finished");
@@ -151,7 +160,7 @@ export class LtxEncoder {
     const pending = this.#output.subarray(0, this.#outputLength);
     if (this.#output.length >= outputBytes) {
       this.#ready.push(pending);
-      this.#output = new Uint8Array(outputBytes);
+      this.#output = this.#takeFree(byteCount) ?? new Uint8Array(outputBytes);
       this.#outputLength = 0;
       return;
     }
@@ -160,7 +169,15 @@ export class LtxEncoder {
       this.#outputLength + byteCount,
       outputBytesMin,
     );
-    this.#output = new Uint8Array(Math.min(needed, outputBytes));
+    this.#output =
+      this.#takeFree(this.#outputLength + byteCount) ??
+      new Uint8Array(Math.min(needed, outputBytes));
     this.#output.set(pending);
+  }
+
+  /** What is too small is dropped: what comes back in its place is larger. */
+  #takeFree(bytesMin: number): Uint8Array | undefined {
+    const free = this.#free.pop();
+    return free !== undefined && free.length >= bytesMin ? free : undefined;
   }
 }

@@ -1,7 +1,7 @@
 import { compressSync, uncompressSync } from "lz4-napi";
 import { describe, expect, test } from "vitest";
 import { FormatError } from "../errors.ts";
-import { BlockCompressor, BlockDecompressor, blockBytesMax, readLz4Frame } from "./lz4-block.ts";
+import { BlockCompressor, blockBytesMax, decompressBlock, readLz4Frame } from "./lz4-block.ts";
 import { concat, filled, hex, literalBlock } from "./testing.ts";
 
 function compress(compressor: BlockCompressor, page: Uint8Array): Uint8Array {
@@ -18,7 +18,7 @@ function referenceDecompress(block: Uint8Array, pageSize: number): Uint8Array {
 
 function decompress(block: Uint8Array, pageSize = 512): Uint8Array {
   const page = new Uint8Array(pageSize);
-  new BlockDecompressor(pageSize).decompress(block, page, 7);
+  decompressBlock(block, page, 7);
   return page;
 }
 
@@ -83,19 +83,45 @@ describe("BlockCompressor", () => {
   });
 });
 
-describe("BlockDecompressor", () => {
+describe("decompressBlock", () => {
   const page = Uint8Array.from({ length: 512 }, (_, index) => index * 7);
 
   test("reads a block of literals only", () => {
     expect(decompress(literalBlock(page))).toEqual(page);
   });
 
-  test("keeps nothing of the page before", () => {
-    const decompressor = new BlockDecompressor(512);
-    const into = new Uint8Array(512);
-    decompressor.decompress(literalBlock(page), into, 0);
-    decompressor.decompress(hex(`1f310100ffda000200000200b0${"31".repeat(11)}`), into, 0);
-    expect(into).toEqual(filled(512, 0x31));
+  test("repeats a match that reaches into itself", () => {
+    const block = hex(`1f310100ffda000200000200b0${"31".repeat(11)}`);
+    expect(decompress(block)).toEqual(filled(512, 0x31));
+  });
+
+  test("reads what the native compressor makes", () => {
+    for (const sample of samplePages(4096)) {
+      const native = new Uint8Array(compressSync(Buffer.from(sample)));
+      expect(Buffer.compare(decompress(native.subarray(4), 4096), sample)).toBe(0);
+    }
+  });
+
+  test("touches nothing outside of the page, whatever byte is wrong", () => {
+    const room = new Uint8Array(512 + 64);
+    const block = compress(
+      new BlockCompressor(),
+      Uint8Array.from({ length: 512 }, (_, i) => i % 50),
+    );
+    for (let at = 0; at < block.length; at++) {
+      for (const value of [0, 1, 0x0f, 0x10, 0xf0, 0xff]) {
+        const broken = block.slice();
+        broken[at] = value;
+        room.fill(0xee);
+        try {
+          decompressBlock(broken, room.subarray(32, 32 + 512), 7);
+        } catch (error) {
+          expect(error).toMatchObject({ code: "LTX_BAD_PAGE", offset: 7 });
+        }
+        expect(room.subarray(0, 32)).toEqual(filled(32, 0xee));
+        expect(room.subarray(-32)).toEqual(filled(32, 0xee));
+      }
+    }
   });
 
   test.each([

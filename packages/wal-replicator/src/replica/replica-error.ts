@@ -7,6 +7,8 @@ import type { Txid } from "../ltx/txid.ts";
 export type ReplicaErrorCode =
   /** There is no recovery point at all: a wrong URL or prefix, or nothing was ever stored. Look at the location; never start empty because of it. */
   | "NOTHING_TO_RESTORE"
+  /** What is there was written by Litestream before v0.5. Restore it with that. Never start empty because of it. */
+  | "REPLICA_UNSUPPORTED"
   /** No files end at this TXID: it is inside a merged file, or older or newer than the replica. Ask for a TXID that `list` shows. */
   | "TXID_NOT_REACHABLE"
   /** Nothing was stored before this time, or what was is not kept any more. Ask for a later time. */

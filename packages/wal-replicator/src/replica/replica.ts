@@ -129,7 +129,13 @@ function streamed(file: LocalLtxFile): ObjectBody {
     size: file.size,
     async *open() {
       await using handle = await open(file.path);
-      yield* handle.createReadStream({ autoClose: false, highWaterMark: smallBytesMax });
+      // One buffer for all chunks, which a store does not keep: left to the garbage collector, they would lie in memory by the dozen.
+      const chunk = new Uint8Array(smallBytesMax);
+      for (;;) {
+        const { bytesRead } = await handle.read(chunk);
+        if (bytesRead === 0) return;
+        yield chunk.subarray(0, bytesRead);
+      }
     },
   };
 }

@@ -8,6 +8,7 @@ import { ReplicaError, type ReplicaErrorDetails } from "../replica/replica-error
 import { PageChecksums } from "../ship/page-checksums.ts";
 import { fetchFiles } from "./fetch-files.ts";
 import { PageWriter } from "./page-writer.ts";
+import { releaseMemory } from "./release-memory.ts";
 import { coded, type RestoreFile } from "./restore-file.ts";
 
 /** A planned file that is not what its name and its checksums say. The cause is the `FormatError`. */
@@ -69,6 +70,7 @@ export async function applyFiles(
   let recorded: string | undefined;
   let bytesDone = 0;
   let filesDone = 0;
+  let chunkBefore: Uint8Array | undefined;
   for await (const part of fetchFiles(store, newestFirst, signal)) {
     const file = newestFirst[part.fileIndex] as ReplicaFile;
     if (file === newest) recorded = part.info.metadata?.["rolling-checksum"];
@@ -77,6 +79,9 @@ export async function applyFiles(
       for (const chunk of part.chunks) {
         const isFirst = decoder.header === undefined;
         decoder.push(chunk);
+        // The decoder has let go of it: a piece is its own until the next one comes.
+        if (chunkBefore !== undefined) releaseMemory(chunkBefore);
+        chunkBefore = chunk;
         if (isFirst && decoder.header !== undefined) {
           image ??= new DatabaseImage(target, newest, decoder.header, bytesTotal);
           image.begin(decoder.header, file);

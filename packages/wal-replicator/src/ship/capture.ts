@@ -469,5 +469,6 @@ async function drain(
     const chunk = encoder.takeOutput(bytesMin);
     if (chunk === undefined) return;
     await writer.write(chunk);
+    encoder.reuse(chunk);
   }
 }

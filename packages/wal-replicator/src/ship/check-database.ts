@@ -1,10 +1,11 @@
-import { closeSync, openSync, readSync, statfsSync, statSync } from "node:fs";
+import { statfsSync, statSync } from "node:fs";
 import { FormatError, ReplicationError } from "../errors.ts";
-import { decodeDatabaseHeader } from "../sqlite/database-header.ts";
+import { openDatabaseFile } from "../sqlite/database-file.ts";
+import { databaseHeaderBytes, decodeDatabaseHeader } from "../sqlite/database-header.ts";
 
 /**
  * What must hold before a database can be streamed, checked before SQLite opens it (architecture.md, D13).
- * Reads 100 bytes and closes the file again: this must run before this process has a connection to it (POSIX locks).
+ * Reads the header through the descriptor that stays open: the host may already have connections to the database (POSIX locks).
  */
 export function checkDatabase(path: string): "wal" | "rollback" {
   if (process.platform !== "linux") {
@@ -33,16 +34,11 @@ export function checkDatabase(path: string): "wal" | "rollback" {
       "Move the database to a local disk; SQLite itself warns of WAL on network file systems.",
     );
   }
-  const head = new Uint8Array(100);
-  const descriptor = openSync(path, "r");
-  try {
-    const count = readSync(descriptor, head, 0, head.length, 0);
-    // An empty file is an empty database that no connection has given a journal mode yet.
-    if (count === 0) return "rollback";
-    return decodeDatabaseHeader(head.subarray(0, count)).journalMode;
-  } finally {
-    closeSync(descriptor);
-  }
+  const head = new Uint8Array(databaseHeaderBytes);
+  const count = openDatabaseFile(path).read(head, 0);
+  // An empty file is an empty database that no connection has given a journal mode yet.
+  if (count === 0) return "rollback";
+  return decodeDatabaseHeader(head.subarray(0, count)).journalMode;
 }
 
 /** `statfs(2)` magic numbers. */

@@ -4,10 +4,11 @@ import type { SqliteConnection } from "../sqlite/connection.ts";
  * When and how to checkpoint (wal-capture.md 5). The anchor keeps the application's own checkpoints from finishing, so the WAL is
  * ours to keep small: without this, it would grow for ever.
  *
- * - After a pass, once about 1,000 captured pages lie in the WAL: PASSIVE, then rotate. If no commit came in between, the new
- *   anchor has mark 0 and the next commit restarts the WAL. Nobody waits.
+ * - After a pass, once about 1,000 captured pages lie in the WAL: PASSIVE. If no commit came in between, rotate: the new anchor
+ *   has mark 0 and the next commit restarts the WAL. Nobody waits.
  * - Under constant writes that never happens by luck. Beyond a bound: a barrier, the write lock held while the tail is captured
- *   and moved. What can be done before it is done before it, so that writers wait for the tail alone.
+ *   and moved. PASSIVE and rotate are repeated before it until the tail is short, so that writers wait for little more than the
+ *   syncs; and barriers keep a distance, so that they are a small share of the time.
  *
  * RESTART and TRUNCATE are never run while the application runs.
  */
@@ -35,38 +36,97 @@ export function planCheckpoint(
   return walFrames >= policy.passiveFrames ? "passive" : "none";
 }
 
-export interface BarrierOutcome {
+export interface CheckpointOutcome {
   readonly walFrames: number;
   readonly checkpointedFrames: number;
+  /** 0 if it was not taken. */
   readonly writeLockHeldMs: number;
 }
 
-/**
- * Holds the write lock while `tail` runs, then moves everything into the database file, and rotates behind it, so that the next commit restarts the WAL.
- *
- * @param rotate - captures what is new and rotates the anchor.
- * @returns undefined if the application holds the lock, or checkpoints by itself: try again later.
- */
-export async function checkpointBehindBarrier(
-  barrier: SqliteConnection,
-  control: SqliteConnection,
-  rotate: () => Promise<void>,
-  at: (point: "barrier-held" | "checkpointed") => void,
-  nowMs: () => number,
-): Promise<BarrierOutcome | undefined> {
-  // Most of the work before anybody has to wait: what is captured already moves now.
-  control.checkpoint("PASSIVE");
-  if (!barrier.tryBeginImmediate()) return undefined;
-  const heldSince = nowMs();
-  try {
-    at("barrier-held");
-    await rotate();
-    const { isBusy, logFrames, checkpointedFrames } = control.checkpoint("PASSIVE");
-    if (isBusy) return undefined; // another connection checkpoints right now
-    at("checkpointed");
-    await rotate();
-    return { walFrames: logFrames, checkpointedFrames, writeLockHeldMs: nowMs() - heldSince };
-  } finally {
-    barrier.endTransaction();
+export interface CheckpointerDeps {
+  readonly policy: CheckpointPolicy;
+  readonly pageSize: number;
+  /** Holds no transaction. */
+  readonly control: Pick<SqliteConnection, "checkpoint">;
+  /** Takes the write lock. */
+  readonly barrier: Pick<SqliteConnection, "tryBeginImmediate" | "endTransaction">;
+  /** Captures what is new and rotates the anchor. */
+  readonly rotate: () => Promise<void>;
+  /** Captured frames of the present generation. */
+  readonly walFrames: () => number;
+  readonly at: (point: "barrier-held" | "checkpointed") => void;
+  /** Monotonic, in milliseconds. */
+  readonly nowMs: () => number;
+}
+
+/** A tail of so many frames is moved in about the time of the syncs that follow it. */
+const tailFramesMax = 256;
+/** Each is one more file in the store: a writer that is faster than three of them waits for its longer tail. */
+const roundsMax = 3;
+/** The next barrier waits for so many times as long as the lock was held: writers are held off for 5 % of the time at most. */
+const restPerHeld = 20;
+
+export class Checkpointer {
+  readonly #deps: CheckpointerDeps;
+  #barrierDueMs = Number.NEGATIVE_INFINITY;
+
+  constructor(deps: CheckpointerDeps) {
+    this.#deps = deps;
+  }
+
+  /**
+   * Checkpoints what is captured, if it is time. To be called right after a pass.
+   *
+   * @returns undefined if nothing was done, or somebody was in the way: the next pass tries again.
+   */
+  async run(): Promise<CheckpointOutcome | undefined> {
+    const { policy, pageSize, control, rotate, walFrames, at, nowMs } = this.#deps;
+    const need = planCheckpoint(policy, walFrames(), pageSize);
+    if (need === "none") return undefined;
+    const mayHold = need === "barrier" && nowMs() >= this.#barrierDueMs;
+    for (let round = 1; ; round += 1) {
+      const captured = walFrames();
+      const moved = control.checkpoint("PASSIVE");
+      if (!moved.isBusy) at("checkpointed");
+      if (!mayHold) {
+        if (moved.isBusy) return undefined;
+        if (control.checkpoint("NOOP").logFrames > captured) {
+          // The WAL cannot restart: to rotate would make one more file for nothing.
+          const { logFrames, checkpointedFrames } = moved;
+          return { walFrames: logFrames, checkpointedFrames, writeLockHeldMs: 0 };
+        }
+      }
+      // Busy: another connection checkpoints right now, which moves the same frames.
+      await rotate();
+      const { logFrames, checkpointedFrames } = control.checkpoint("NOOP");
+      const tail = logFrames - checkpointedFrames;
+      if (!mayHold || tail === 0 || logFrames < captured) {
+        return { walFrames: logFrames, checkpointedFrames, writeLockHeldMs: 0 };
+      }
+      // A long read of the application needs the frames: holding writers off would not move them either.
+      if (checkpointedFrames + tailFramesMax < captured) return undefined;
+      if (tail <= tailFramesMax || round === roundsMax) return this.#behindBarrier();
+    }
+  }
+
+  /** Holds the write lock while the tail is captured and moved, and the anchor rotated behind it: the next commit restarts the WAL. */
+  async #behindBarrier(): Promise<CheckpointOutcome | undefined> {
+    const { control, barrier, rotate, at, nowMs } = this.#deps;
+    if (!barrier.tryBeginImmediate()) return undefined;
+    const heldSinceMs = nowMs();
+    try {
+      at("barrier-held");
+      await rotate();
+      const { isBusy, logFrames, checkpointedFrames } = control.checkpoint("PASSIVE");
+      if (isBusy) return undefined;
+      at("checkpointed");
+      await rotate();
+      const writeLockHeldMs = nowMs() - heldSinceMs;
+      return { walFrames: logFrames, checkpointedFrames, writeLockHeldMs };
+    } finally {
+      barrier.endTransaction();
+      const endedMs = nowMs();
+      this.#barrierDueMs = endedMs + (endedMs - heldSinceMs) * restPerHeld;
+    }
   }
 }

@@ -1,4 +1,5 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { once } from "node:events";
+import { mkdtempSync, rmSync, watch, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
@@ -35,15 +36,36 @@ describe("PassLoop", () => {
     await done;
   });
 
-  it("runs a pass when the WAL changes", async () => {
-    const passed = Promise.withResolvers<void>();
+  it("runs a pass when the WAL changes, and sees also what changes during the pass before", async () => {
+    let passes = 0;
+    const third = Promise.withResolvers<void>();
     const loop = loopOver(async () => {
-      passed.resolve();
+      passes += 1;
+      if (passes === 2) writeFileSync(join(directory, "wal"), "more frames");
+      if (passes === 3) third.resolve();
       return false;
     });
     const done = loop.run();
+    await loop.request();
+    const begunMs = performance.now();
     writeFileSync(join(directory, "wal"), "frames");
-    await passed.promise;
+    await third.promise;
+    // The tick of a second would see both, too late.
+    expect(performance.now() - begunMs).toBeLessThan(900);
+    loop.stop();
+    await done;
+  });
+
+  it("is not woken by a WAL that changes while the next pass waits for its credit", async () => {
+    const nowMs = vi.fn(() => performance.now());
+    const walPath = join(directory, "wal");
+    const loop = new PassLoop({ pass: async () => true, walPath, intervalMs: 60_000, nowMs });
+    const done = loop.run();
+    for (let request = 0; request < 60; request += 1) await loop.request();
+    await writeAndLetItBeSeen(walPath);
+    const looks = nowMs.mock.calls.length;
+    for (let change = 0; change < 5; change += 1) await writeAndLetItBeSeen(walPath);
+    expect(nowMs.mock.calls.length).toBe(looks);
     loop.stop();
     await done;
   });
@@ -67,3 +89,12 @@ describe("PassLoop", () => {
     await expect(loop.request()).rejects.toBe(failure);
   });
 });
+
+/** Resolves when notifications of the change have been delivered in this process, to the loop's own watcher too. */
+async function writeAndLetItBeSeen(path: string): Promise<void> {
+  const witness = watch(path);
+  const seen = once(witness, "change");
+  writeFileSync(path, "frames");
+  await seen;
+  witness.close();
+}

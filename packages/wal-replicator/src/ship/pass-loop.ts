@@ -9,6 +9,9 @@ import { ReplicationError } from "../errors.ts";
  * `creditsMax`. So an idle database ships a burst of commits one by one, each within milliseconds, and a busy one still
  * makes at most one object an interval (s3.md 8: 3,600 an hour).
  *
+ * The WAL is watched from just before a pass until it changes, and not while a pass is due anyway: every write would wake us, and
+ * costs the writer the notification. What was written before the watch began is seen by the pass.
+ *
  * Passes never overlap. After an error the loop ends with it.
  */
 export interface PassLoopDeps {
@@ -57,7 +60,6 @@ export class PassLoop {
 
   /** Runs until `stop`. @throws what a pass threw. */
   async run(): Promise<void> {
-    this.#watch();
     try {
       while (!this.#stopped || this.#requests.length > 0) {
         await this.#waitForReason();
@@ -65,6 +67,7 @@ export class PassLoop {
         const requests = this.#requests;
         this.#requests = [];
         this.#changed = false;
+        this.#watch();
         try {
           if (await this.#deps.pass()) this.#credits -= 1;
         } catch (error) {
@@ -78,7 +81,7 @@ export class PassLoop {
       this.#end(error);
       throw error;
     } finally {
-      this.#watcher?.close();
+      this.#unwatch();
       this.#end(
         new ReplicationError("STOPPED", "the stream was stopped", "Start it again to go on."),
       );
@@ -126,12 +129,13 @@ export class PassLoop {
   }
 
   #watch(): void {
+    if (this.#watcher !== undefined) return;
     try {
       this.#watcher = watch(this.#deps.walPath, () => this.#onChange());
       // The tick still runs: a lost watcher costs latency, never a commit.
       this.#watcher.on("error", () => this.#unwatch());
     } catch {
-      this.#unwatch();
+      // No WAL yet, or no notifications to be had: the next pass tries again.
     }
   }
 
@@ -141,6 +145,7 @@ export class PassLoop {
   }
 
   #onChange(): void {
+    this.#unwatch();
     if (this.#changed) return;
     this.#changed = true;
     this.#wake();

@@ -9,7 +9,7 @@ import { databaseFileIdentity } from "../sqlite/database-file.ts";
 import { saltsEqual } from "../sqlite/salt.ts";
 import { frameHeaderBytes } from "../sqlite/wal-frame.ts";
 import type { Capture, Captured } from "./capture.ts";
-import { checkpointBehindBarrier, planCheckpoint } from "./checkpointer.ts";
+import { Checkpointer } from "./checkpointer.ts";
 import type { Connections } from "./connections.ts";
 import { PassLoop } from "./pass-loop.ts";
 import type { SessionDeps } from "./session-deps.ts";
@@ -36,6 +36,7 @@ export class Session {
   readonly #connections: Connections;
   readonly #capture: Capture;
   readonly #epoch: EpochRecord;
+  readonly #checkpointer: Checkpointer;
   readonly #loop: PassLoop;
   readonly #shipper: Shipper;
   readonly #loopDone: Promise<void>;
@@ -62,6 +63,19 @@ export class Session {
     this.#firstPass = firstPass;
     this.ended = this.#end.promise;
     this.ended.catch(() => {}); // whoever cares awaits it; an unhandled rejection would end the host
+    const rotate = async (): Promise<void> => {
+      await this.#rotate();
+    };
+    this.#checkpointer = new Checkpointer({
+      policy: deps.checkpointPolicy,
+      pageSize: connections.pageSize,
+      control: connections.control,
+      barrier: connections.barrier,
+      rotate,
+      walFrames: () => capture.walFrames,
+      at: deps.at,
+      nowMs: deps.nowMs,
+    });
     this.#loop = new PassLoop({
       pass: () => this.#pass(),
       walPath: connections.walPath,
@@ -158,7 +172,7 @@ export class Session {
       throw new DatabaseReplaced(`another file lies at ${this.#deps.databasePath}`);
     }
     const captured = await this.#rotate();
-    if (captured) await this.#checkpointIfNeeded();
+    if (captured) await this.#checkpoint();
     return captured;
   }
 
@@ -196,34 +210,9 @@ export class Session {
     return true;
   }
 
-  async #checkpointIfNeeded(): Promise<void> {
-    const { control, barrier, pageSize } = this.#connections;
-    const rotate = async (): Promise<void> => {
-      await this.#rotate();
-    };
-    const need = planCheckpoint(this.#deps.checkpointPolicy, this.#capture.walFrames, pageSize);
-    if (need === "none") return;
-    if (need === "passive") {
-      const { isBusy, logFrames, checkpointedFrames } = control.checkpoint("PASSIVE");
-      if (isBusy) return; // another connection checkpoints right now
-      this.#deps.at("checkpointed");
-      await rotate();
-      this.#deps.emit({
-        type: "checkpointed",
-        walFrames: logFrames,
-        checkpointedFrames,
-        writeLockHeldMs: 0,
-      });
-      return;
-    }
-    const outcome = await checkpointBehindBarrier(
-      barrier,
-      control,
-      rotate,
-      this.#deps.at,
-      this.#deps.nowMs,
-    );
-    if (outcome === undefined) return; // the application holds the lock; the next pass tries again
+  async #checkpoint(): Promise<void> {
+    const outcome = await this.#checkpointer.run();
+    if (outcome === undefined) return;
     this.#writeLockHeldMsMax = Math.max(this.#writeLockHeldMsMax, outcome.writeLockHeldMs);
     this.#deps.emit({ type: "checkpointed", ...outcome });
   }

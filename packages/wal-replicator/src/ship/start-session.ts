@@ -5,6 +5,7 @@ import { nextTxid, type Txid, toTxid } from "../ltx/txid.ts";
 import { type EpochRecord, listEpochs, takeEpoch } from "../replica/epoch.ts";
 import type { TimelinePosition } from "../replica/epoch-record.ts";
 import { listTimeline } from "../replica/replica.ts";
+import { formatTimelineName } from "../replica/replica-layout.ts";
 import { planTimeline, type TimelinePlan } from "../replica/timeline.ts";
 import type { SqliteConnection } from "../sqlite/connection.ts";
 import { WalFile } from "../sqlite/database-file.ts";
@@ -104,10 +105,7 @@ async function start(
       epoch,
       nonce,
       owner: { host: hostname(), pid: process.pid, installation },
-      timeline:
-        plan.action === "continue"
-          ? plan.timeline
-          : `${String(epoch).padStart(8, "0")}-${nonce.slice(0, 8)}`,
+      timeline: plan.action === "continue" ? plan.timeline : formatTimelineName(epoch, nonce),
       parent: plan.parent,
       startedAt: new Date(deps.now()).toISOString(),
     };

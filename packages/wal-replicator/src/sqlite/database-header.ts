@@ -25,7 +25,7 @@ export interface DatabaseHeader {
   readonly changeCounter: number;
 }
 
-const databaseHeaderBytes = 100;
+export const databaseHeaderBytes = 100;
 
 const magic = new TextEncoder().encode("SQLite format 3\0");
 const payloadFractions = [64, 32, 32];
