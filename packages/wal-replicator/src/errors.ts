@@ -72,6 +72,8 @@ export type ReplicationErrorCode =
   | "PLATFORM_UNSUPPORTED"
   /** The SQLite in use has the WAL-reset bug (before 3.51.3), which can corrupt the database that is replicated. */
   | "SQLITE_TOO_OLD"
+  /** The spool beside the database cannot be created: a read-only directory. */
+  | "SPOOL_UNWRITABLE"
   /** Another process replicates this database from the same spool. */
   | "SPOOL_IN_USE"
   /** The store has what the local database lacks: an old copy, or a power cut took the end of the WAL. Restore, then start again. */

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { invariant, ReplicationError } from "../errors.ts";
 import type { Txid } from "../ltx/txid.ts";
 import { type EpochRecord, releaseEpoch } from "../replica/epoch.ts";
@@ -139,15 +140,18 @@ export class Session {
       this.#loop.stop();
       await this.#loopDone;
       const position = this.#position();
+      const { timeoutMs } = options;
+      const budget = timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs);
       const stored =
-        position !== undefined && (await this.#shipTail(position.txid, options.timeoutMs));
+        position !== undefined &&
+        (await withinBudget(budget, this.#shipper.stored(position.txid, budget)));
       this.#shipper.stop();
       await this.#shipperDone;
       if (stored) this.#deps.at("flushed");
       if (options.applicationEnded === true) this.#leaveCleanFile();
       await this.#saveState();
       this.#deps.at("state-saved");
-      const released = stored && (await this.#release(position));
+      const released = stored && (await withinBudget(budget, this.#release(position, budget)));
       this.#end.resolve();
       return { position, released, waitingFiles: this.#spool.waiting.length };
     } catch (error) {
@@ -171,9 +175,18 @@ export class Session {
     if (databaseFileIdentity(this.#deps.databasePath) !== database.identity) {
       throw new DatabaseReplaced(`another file lies at ${this.#deps.databasePath}`);
     }
-    const captured = await this.#rotate();
-    if (captured) await this.#checkpoint();
-    return captured;
+    try {
+      const captured = await this.#rotate();
+      if (captured) await this.#checkpoint();
+      return captured;
+    } catch (error) {
+      // Whoever swaps a database removes its WAL first: ours is of the file that is about to go.
+      const isWalGone = !existsSync(this.#connections.walPath);
+      if (isWalGone && error instanceof ReplicationError && error.code === "CAPTURE_UNSTABLE") {
+        throw new DatabaseReplaced(`${this.#connections.walPath} was removed`, { cause: error });
+      }
+      throw error;
+    }
   }
 
   /** Captures what is new under the anchor's successor, and moves the anchor to it. */
@@ -249,30 +262,23 @@ export class Session {
     });
   }
 
-  async #shipTail(txid: Txid, timeoutMs: number | undefined): Promise<boolean> {
-    const signal = timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs);
-    try {
-      await this.#shipper.stored(txid, signal);
-      return true;
-    } catch (error) {
-      // Out of time: the tail is in the spool, and the caller is told how much waits there.
-      if (signal?.aborted === true && error === signal.reason) return false;
-      throw error;
-    }
-  }
-
   /** Everything is captured and nobody else has the database open: move the WAL into the file, so that the file alone is the database. */
   #leaveCleanFile(): void {
     this.#connections.anchor.letGo();
     this.#connections.control.checkpoint("TRUNCATE");
   }
 
-  async #release(position: Position): Promise<boolean> {
-    await releaseEpoch(this.#deps.retryingReplica, this.#epoch, {
-      txid: position.txid,
-      rollingChecksum: position.rollingChecksum,
-      releasedAt: new Date(this.#deps.now()).toISOString(),
-    });
+  async #release(position: Position, signal: AbortSignal | undefined): Promise<void> {
+    await releaseEpoch(
+      this.#deps.retryingReplica,
+      this.#epoch,
+      {
+        txid: position.txid,
+        rollingChecksum: position.rollingChecksum,
+        releasedAt: new Date(this.#deps.now()).toISOString(),
+      },
+      signal === undefined ? {} : { signal },
+    );
     this.#deps.at("released");
     this.#deps.emit({
       type: "released",
@@ -280,7 +286,6 @@ export class Session {
       timeline: this.#epoch.timeline,
       txid: position.txid,
     });
-    return true;
   }
 
   async #saveState(begun?: WalGeneration): Promise<void> {
@@ -337,6 +342,20 @@ export class Session {
   #fail(error: unknown): void {
     this.close();
     this.#end.reject(error);
+  }
+}
+
+/** Whether the work was done in time. What did not fit is kept in the spool, and the caller is told. */
+async function withinBudget(
+  budget: AbortSignal | undefined,
+  work: Promise<unknown>,
+): Promise<boolean> {
+  try {
+    await work;
+    return true;
+  } catch (error) {
+    if (budget?.aborted === true && error === budget.reason) return false;
+    throw error;
   }
 }
 

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { mkdirSync, readdirSync, statSync } from "node:fs";
 import { type FileHandle, open, readFile, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { ReplicationError } from "../errors.ts";
 import type { Txid } from "../ltx/txid.ts";
 import { formatTxid } from "../ltx/txid.ts";
 import { type FileLock, lockFile } from "../sqlite/file-lock.ts";
@@ -35,9 +36,7 @@ export class Spool {
 
   /** Opens or creates the spool and locks it. @throws {ReplicationError} `SPOOL_IN_USE` if another process has it. */
   static async open(directory: string, at: CrashPointListener = () => {}): Promise<Spool> {
-    if (mkdirSync(directory, { recursive: true, mode: 0o700 }) !== undefined) {
-      await syncDirectory(dirname(directory));
-    }
+    if (makeDirectory(directory)) await syncDirectory(dirname(directory));
     const spool = new Spool(directory, lockFile(join(directory, "lock")), at);
     try {
       await spool.#load();
@@ -261,6 +260,23 @@ export class SpoolWriter {
   async discard(): Promise<void> {
     await this.#handle.close();
     await rm(this.#path, { force: true });
+  }
+}
+
+/** @returns whether it was made. @throws {ReplicationError} `SPOOL_UNWRITABLE` */
+function makeDirectory(directory: string): boolean {
+  try {
+    mkdirSync(directory, { mode: 0o700 });
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
+    // biome-ignore lint/style/useErrorCause: the cause is in the details.
+    throw new ReplicationError(
+      "SPOOL_UNWRITABLE",
+      `the spool ${directory} cannot be created: ${(error as Error).message}`,
+      "The directory of the database must be writable: what is captured waits there until the store has it.",
+      { cause: error },
+    );
   }
 }
 

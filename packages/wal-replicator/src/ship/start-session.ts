@@ -2,11 +2,13 @@ import { hostname } from "node:os";
 import { ReplicationError } from "../errors.ts";
 import type { ResumeAction } from "../events.ts";
 import { nextTxid, type Txid, toTxid } from "../ltx/txid.ts";
+import type { Catalog } from "../replica/catalog.ts";
 import { type EpochRecord, listEpochs, takeEpoch } from "../replica/epoch.ts";
 import type { TimelinePosition } from "../replica/epoch-record.ts";
 import { listTimeline } from "../replica/replica.ts";
 import { formatTimelineName } from "../replica/replica-layout.ts";
 import { planTimeline, type TimelinePlan } from "../replica/timeline.ts";
+import { planRestore } from "../restore/plan-restore.ts";
 import type { SqliteConnection } from "../sqlite/connection.ts";
 import { WalFile } from "../sqlite/database-file.ts";
 import { saltsEqual } from "../sqlite/salt.ts";
@@ -64,16 +66,21 @@ async function start(
       restored: spool.state.restored,
     },
   });
-  const forced = newTimelineBecause ?? (pageSizeChanged ? "the page size has changed" : undefined);
+  const listed =
+    planned.action === "continue"
+      ? await listTimeline(deps.retryingReplica, planned.timeline)
+      : undefined;
+  const forced =
+    newTimelineBecause ??
+    (pageSizeChanged ? "the page size has changed" : undefined) ??
+    (listed !== undefined && lacksFiles(listed)
+      ? "files are missing in the timeline, and nothing behind them would restore"
+      : undefined);
   const plan: TimelinePlan =
     forced === undefined || planned.action === "begin"
       ? planned
       : { action: "begin", parent: branchPoint(spool), why: forced };
-
-  const remote =
-    plan.action === "continue"
-      ? await listTimeline(deps.retryingReplica, plan.timeline)
-      : undefined;
+  const remote = plan.action === "continue" ? listed : undefined;
   const capture = new Capture(
     {
       database: connections.database,
@@ -190,6 +197,13 @@ function localPosition(spool: Spool): LocalPosition | undefined {
   if (name !== undefined) return { ...name, txid: name.maxTxid };
   const position = spool.state?.position;
   return position && { ...position, walPosition: undefined };
+}
+
+/** Whether the newest state of a timeline that has files does not restore: somebody deleted what it needs. */
+function lacksFiles(timeline: Catalog): boolean {
+  if (timeline.highestTxid === undefined) return false;
+  const newest = planRestore(timeline.files);
+  return newest.outcome !== "plan" || newest.txid !== timeline.highestTxid;
 }
 
 /** Where a timeline that is begun against the plan branches from: only what is in the store can be branched from. */
