@@ -4,7 +4,7 @@ import type { LtxFileSummary } from "./encoder.ts";
 import type { TxidRange } from "./file-name.ts";
 import { decodeHeader, fileBytesMin, headerBytes, isSnapshot, type LtxHeader } from "./header.ts";
 import { lockPgno } from "./lock-page.ts";
-import { blockBytesMax, decompressBlock, readLz4Frame } from "./lz4-block.ts";
+import { BlockDecompressor, blockBytesMax, readLz4Frame } from "./lz4-block.ts";
 import { checksumToBigInt, type PageChecksum, toggleRolling } from "./page-checksum.ts";
 import { pageHeaderBytes, readPageHeader, readU32, sizeFieldBytes } from "./page-frame.ts";
 import { badIndex, PageIndex, PageIndexChecker } from "./page-index.ts";
@@ -58,6 +58,7 @@ export class LtxDecoder {
   #lockPgno = 0;
   #page: Uint8Array = new Uint8Array(0);
   #hasher: PageHasher | undefined;
+  #decompressor: BlockDecompressor | undefined;
 
   /** Unread input is `#input[#start, #end)`. A piece is used as it is; only what is left of one moves to a buffer of ours. */
   #input: Uint8Array = new Uint8Array(0);
@@ -189,6 +190,7 @@ export class LtxDecoder {
     this.#lockPgno = lockPgno(header.pageSize);
     this.#page = new Uint8Array(header.pageSize);
     this.#hasher = new PageHasher(header.pageSize);
+    this.#decompressor = new BlockDecompressor(header.pageSize);
     this.#state = "pages";
   }
 
@@ -217,7 +219,7 @@ export class LtxDecoder {
     if (frame === undefined) return undefined;
     const block = this.#input.subarray(frame.start, frame.end);
     if (frame.isStored) page.set(block);
-    else decompressBlock(block, page, offset);
+    else (this.#decompressor as BlockDecompressor).decompress(block, page, offset);
 
     const hashedBytes = hasSize ? pageHeaderBytes + sizeFieldBytes : pageHeaderBytes;
     this.#checksum.update(this.#input, start, start + hashedBytes);

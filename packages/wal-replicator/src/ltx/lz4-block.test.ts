@@ -1,7 +1,7 @@
 import { compressSync, uncompressSync } from "lz4-napi";
 import { describe, expect, test } from "vitest";
 import { FormatError } from "../errors.ts";
-import { BlockCompressor, blockBytesMax, decompressBlock, readLz4Frame } from "./lz4-block.ts";
+import { BlockCompressor, BlockDecompressor, blockBytesMax, readLz4Frame } from "./lz4-block.ts";
 import { concat, filled, hex, literalBlock } from "./testing.ts";
 
 function compress(compressor: BlockCompressor, page: Uint8Array): Uint8Array {
@@ -18,7 +18,7 @@ function referenceDecompress(block: Uint8Array, pageSize: number): Uint8Array {
 
 function decompress(block: Uint8Array, pageSize = 512): Uint8Array {
   const page = new Uint8Array(pageSize);
-  decompressBlock(block, page, 7);
+  new BlockDecompressor(pageSize).decompress(block, page, 7);
   return page;
 }
 
@@ -83,7 +83,7 @@ describe("BlockCompressor", () => {
   });
 });
 
-describe("decompressBlock", () => {
+describe("BlockDecompressor", () => {
   const page = Uint8Array.from({ length: 512 }, (_, index) => index * 7);
 
   test("reads a block of literals only", () => {
@@ -114,7 +114,7 @@ describe("decompressBlock", () => {
         broken[at] = value;
         room.fill(0xee);
         try {
-          decompressBlock(broken, room.subarray(32, 32 + 512), 7);
+          new BlockDecompressor(512).decompress(broken, room.subarray(32, 32 + 512), 7);
         } catch (error) {
           expect(error).toMatchObject({ code: "LTX_BAD_PAGE", offset: 7 });
         }

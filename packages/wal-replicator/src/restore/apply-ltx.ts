@@ -3,12 +3,12 @@ import { FormatError, invariant } from "../errors.ts";
 import { LtxDecoder, type LtxPage } from "../ltx/decoder.ts";
 import type { LtxHeader } from "../ltx/header.ts";
 import { lockPgno } from "../ltx/lock-page.ts";
+import { releaseMemory } from "../release-memory.ts";
 import type { ReplicaFile } from "../replica/catalog.ts";
 import { ReplicaError, type ReplicaErrorDetails } from "../replica/replica-error.ts";
 import { PageChecksums } from "../ship/page-checksums.ts";
 import { fetchFiles } from "./fetch-files.ts";
 import { PageWriter } from "./page-writer.ts";
-import { releaseMemory } from "./release-memory.ts";
 import { coded, type RestoreFile } from "./restore-file.ts";
 
 /** A planned file that is not what its name and its checksums say. The cause is the `FormatError`. */
