@@ -1,6 +1,17 @@
 import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
-import { type FileHandle, lstat, mkdir, open, readdir, rename, rm } from "node:fs/promises";
+import {
+  chmod,
+  chown,
+  type FileHandle,
+  lstat,
+  mkdir,
+  open,
+  readdir,
+  rename,
+  rm,
+  stat,
+} from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { ReplicaError } from "../replica/replica-error.ts";
 
@@ -58,6 +69,7 @@ export class RestoreFile {
     await refuseExisting(this.path, this.#overwrite);
     await before?.();
     await coded(this.path, async () => {
+      await inheritAccess(this.path, this.temporaryPath);
       for (const suffix of ["-wal", "-shm", "-journal"])
         await rm(`${this.path}${suffix}`, { force: true });
       await rename(this.temporaryPath, this.path);
@@ -78,6 +90,20 @@ export class RestoreFile {
     this.#isOpen = false;
     await this.handle.close();
   }
+}
+
+/** Who could open the replaced file can open the new one. Without one it stays private: it holds secrets. */
+async function inheritAccess(from: string, to: string): Promise<void> {
+  const replaced = await stat(from).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return undefined;
+    throw error;
+  });
+  if (replaced === undefined) return;
+  await chmod(to, replaced.mode & 0o777);
+  await chown(to, replaced.uid, replaced.gid).catch((error: NodeJS.ErrnoException) => {
+    // Only root gives files away; the owner is then who restores, as with any copy.
+    if (error.code !== "EPERM") throw error;
+  });
 }
 
 /** Runs file operations; their errors are about the target. */
