@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type { SqliteConnection } from "../sqlite/connection.ts";
 
 /**
@@ -63,6 +64,11 @@ export interface CheckpointerDeps {
 const tailFramesMax = 256;
 /** Each is one more file in the store: a writer that is faster than three of them waits for its longer tail. */
 const roundsMax = 3;
+/** How often, and how long apart, a checkpoint behind the barrier is tried again while another connection checkpoints. */
+const busyAttemptsMax = 20;
+const busyPauseMs = 2;
+/** A WAL of so many times the bound is urgent: no rest is taken, and no reader is waited for, before it fills the disk. */
+const urgentFactor = 8;
 /** The next barrier waits for so many times as long as the lock was held: writers are held off for 5 % of the time at most. */
 const restPerHeld = 20;
 
@@ -83,7 +89,8 @@ export class Checkpointer {
     const { policy, pageSize, control, rotate, walFrames, at, nowMs } = this.#deps;
     const need = planCheckpoint(policy, walFrames(), pageSize);
     if (need === "none") return undefined;
-    const mayHold = need === "barrier" && nowMs() >= this.#barrierDueMs;
+    const isUrgent = walFrames() * (pageSize + 24) >= policy.barrierBytes * urgentFactor;
+    const mayHold = need === "barrier" && (isUrgent || nowMs() >= this.#barrierDueMs);
     for (let round = 1; ; round += 1) {
       const captured = walFrames();
       const moved = control.checkpoint("PASSIVE");
@@ -104,7 +111,7 @@ export class Checkpointer {
         return { walFrames: logFrames, checkpointedFrames, writeLockHeldMs: 0 };
       }
       // A long read of the application needs the frames: holding writers off would not move them either.
-      if (checkpointedFrames + tailFramesMax < captured) return undefined;
+      if (!isUrgent && checkpointedFrames + tailFramesMax < captured) return undefined;
       if (tail <= tailFramesMax || round === roundsMax) return this.#behindBarrier();
     }
   }
@@ -117,8 +124,14 @@ export class Checkpointer {
     try {
       at("barrier-held");
       await rotate();
-      const { isBusy, logFrames, checkpointedFrames } = control.checkpoint("PASSIVE");
-      if (isBusy) return undefined;
+      let moved = control.checkpoint("PASSIVE");
+      // The application's own checkpoint runs: with nothing new to move, it is over soon.
+      for (let attempt = 1; moved.isBusy && attempt <= busyAttemptsMax; attempt++) {
+        await sleep(busyPauseMs);
+        moved = control.checkpoint("PASSIVE");
+      }
+      if (moved.isBusy) return undefined;
+      const { logFrames, checkpointedFrames } = moved;
       at("checkpointed");
       await rotate();
       const writeLockHeldMs = nowMs() - heldSinceMs;
