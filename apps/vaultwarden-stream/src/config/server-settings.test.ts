@@ -12,7 +12,7 @@ function read(
   environment: Environment,
   files: Readonly<Record<string, string>> = {},
 ): ServerSettingsReading {
-  return readServerSettings(environment, "/work", (path) => {
+  return readServerSettings(environment, "/srv", (path) => {
     const text = files[path];
     if (text === undefined) throw Object.assign(new Error(path), { code: "ENOENT" });
     return text;
@@ -22,8 +22,8 @@ function read(
 describe("readServerSettings", () => {
   it("has the server's defaults", () => {
     expect(read({}).settings).toEqual({
-      dataFolder: "/work/data",
-      database: "/work/data/db.sqlite3",
+      dataFolder: "/srv/data",
+      database: "/srv/data/db.sqlite3",
       databaseConnInit: builtInConnInit,
       stopGraceMs: 10_000,
       url: "http://127.0.0.1:8000",
@@ -42,14 +42,14 @@ describe("readServerSettings", () => {
     [
       "ENV_FILE",
       { ENV_FILE: "my.env" },
-      { "/work/my.env": "DATA_FOLDER=/vol" },
+      { "/srv/my.env": "DATA_FOLDER=/vol" },
       { database: "/vol/db.sqlite3" },
     ],
-    [".env", {}, { "/work/.env": "DATA_FOLDER='/vol'\n" }, { dataFolder: "/vol" }],
+    [".env", {}, { "/srv/.env": "DATA_FOLDER='/vol'\n" }, { dataFolder: "/vol" }],
     [
       "environment before ENV_FILE",
       { DATA_FOLDER: "/a" },
-      { "/work/.env": "DATA_FOLDER=/b" },
+      { "/srv/.env": "DATA_FOLDER=/b" },
       { dataFolder: "/a" },
     ],
     [
@@ -62,7 +62,7 @@ describe("readServerSettings", () => {
       "DATABASE_URL",
       { DATABASE_URL: "sqlite://rel/my%20vault.db?mode=rwc" },
       {},
-      { database: "/work/rel/my vault.db" },
+      { database: "/srv/rel/my vault.db" },
     ],
     [
       "DATABASE_CONN_INIT",
@@ -91,8 +91,8 @@ describe("readServerSettings", () => {
       {},
       { aliveUrl: "http://127.0.0.1:8000/vault/alive" },
     ],
-    ["ENABLE_DB_WAL=yes", { ENABLE_DB_WAL: "YES" }, {}, { dataFolder: "/work/data" }],
-    ["ENABLE_DB_WAL of no boolean", { ENABLE_DB_WAL: "maybe" }, {}, { dataFolder: "/work/data" }],
+    ["ENABLE_DB_WAL=yes", { ENABLE_DB_WAL: "YES" }, {}, { dataFolder: "/srv/data" }],
+    ["ENABLE_DB_WAL of no boolean", { ENABLE_DB_WAL: "maybe" }, {}, { dataFolder: "/srv/data" }],
   ])("resolves %s", (_, environment, files, expected) => {
     const { settings, errors } = read(environment, files);
     expect(errors).toEqual([]);
