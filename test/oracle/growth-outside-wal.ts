@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import {
   addFrameToSums,
@@ -29,11 +29,15 @@ export function growOutsideWal(databasePath: string): number {
   };
   const dropped = new Set(freeLeaves.filter((pgno) => pgno > oldPageCount));
   rmSync(`${databasePath}-shm`, { force: true });
-  dropFromLastTransaction(`${databasePath}-wal`, dropped);
+  dropFromLastTransaction(`${databasePath}-wal`, dropped, statSync(databasePath).size);
   return dropped.size;
 }
 
-function dropFromLastTransaction(walPath: string, dropped: ReadonlySet<number>): void {
+function dropFromLastTransaction(
+  walPath: string,
+  dropped: ReadonlySet<number>,
+  databaseBytes: number,
+): void {
   const wal = readFileSync(walPath);
   const header = decodeWalHeader(wal.subarray(0, 32));
   if (header === "torn") throw new Error("the transaction left no WAL");
@@ -57,9 +61,14 @@ function dropFromLastTransaction(walPath: string, dropped: ReadonlySet<number>):
     commitSize = frame.commit;
   }
   sumsBeforeLast = firstOfLast === 0 ? { ...header.sums } : { ...frameAt(firstOfLast - 1).sums };
+  // A checkpoint takes a database for malformed that would grow by more than the WAL explains (`wal.c`, `walCheckpoint`, nReq).
+  let mayDrop = Math.floor((databaseBytes + 65_536) / pageSize) + frameCount - commitSize - 1;
   const kept: Uint8Array[] = [];
   for (let index = firstOfLast; index < frameCount; index++) {
-    if (dropped.has(frameAt(index).pgno)) continue;
+    if (mayDrop > 0 && dropped.has(frameAt(index).pgno)) {
+      mayDrop -= 1;
+      continue;
+    }
     const offset = frameOffset(index, pageSize);
     kept.push(new Uint8Array(wal.subarray(offset, offset + walFrameBytes(pageSize))));
   }
