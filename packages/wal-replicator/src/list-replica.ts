@@ -12,6 +12,7 @@ import { type Epoch, listEpochs } from "./replica/epoch.ts";
 import { orSayOlder } from "./replica/older-replica.ts";
 import { listTimeline, type ReplicaRoot } from "./replica/replica.ts";
 import { ReplicaError } from "./replica/replica-error.ts";
+import { parentOf } from "./restore/plan-lineage.ts";
 
 export interface ListReplicaOptions {
   /** URL or path of the replica. */
@@ -140,10 +141,6 @@ function inherited(
     parent = parentOf(epochs, parent.timeline);
   }
   return ancestors;
-}
-
-function parentOf(epochs: readonly Epoch[], timeline: string): TimelineListing["parent"] {
-  return epochs.findLast(({ record }) => record.timeline === timeline)?.record.parent ?? null;
 }
 
 function summarizeLevels(files: readonly ReplicaFile[]): LevelListing[] {

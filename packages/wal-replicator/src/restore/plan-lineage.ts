@@ -71,6 +71,7 @@ function* planOver(
   }
 }
 
-function parentOf(epochs: readonly Epoch[], timeline: string): TimelinePosition | null {
+/** Where a timeline branched off; null if it has no parent, or no epoch names it. */
+export function parentOf(epochs: readonly Epoch[], timeline: string): TimelinePosition | null {
   return epochs.findLast(({ record }) => record.timeline === timeline)?.record.parent ?? null;
 }

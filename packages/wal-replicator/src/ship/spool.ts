@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { mkdirSync, readdirSync, statSync } from "node:fs";
-import { type FileHandle, open, readFile, rename, rm, stat } from "node:fs/promises";
+import { type FileHandle, open, readFile, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { ReplicationError } from "../errors.ts";
 import type { Txid } from "../ltx/txid.ts";
@@ -292,7 +292,6 @@ async function syncDirectory(path: string): Promise<void> {
 
 async function readIfExists(path: string): Promise<Buffer | undefined> {
   try {
-    await stat(path);
     return await readFile(path);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;

@@ -1,4 +1,5 @@
 import { closeSync, constants, fstatSync, openSync, readSync, statSync } from "node:fs";
+import { readFully } from "./byte-source.ts";
 
 /**
  * The database file, opened once per process and inode, and never closed while the process lives with SQLite connections to it.
@@ -31,7 +32,7 @@ export function openDatabaseFile(path: string): DatabaseFile {
   if (raced !== undefined) return raced;
   const file: DatabaseFile = {
     identity: opened,
-    read: (target, position) => readFully(descriptor, target, position),
+    read: (target, position) => readFile(descriptor, target, position),
     size: () => fstatSync(descriptor).size,
   };
   openFiles.set(opened, file);
@@ -63,7 +64,7 @@ export class WalFile {
   }
 
   read(target: Uint8Array, position: number): number {
-    return readFully(this.#descriptor, target, position);
+    return readFile(this.#descriptor, target, position);
   }
 
   size(): number {
@@ -76,12 +77,9 @@ export class WalFile {
 }
 
 /** read(2) may return less than asked in the middle of a file. */
-function readFully(descriptor: number, target: Uint8Array, position: number): number {
-  let filled = 0;
-  while (filled < target.length) {
-    const count = readSync(descriptor, target, filled, target.length - filled, position + filled);
-    if (count === 0) break;
-    filled += count;
-  }
-  return filled;
+function readFile(descriptor: number, target: Uint8Array, position: number): number {
+  const source = {
+    read: (part: Uint8Array, at: number) => readSync(descriptor, part, 0, part.length, at),
+  };
+  return readFully(source, target, position);
 }
