@@ -44,6 +44,15 @@ describe("findPeer", () => {
     });
   });
 
+  test("takes a binary that does not know its version", async () => {
+    const path = await makePeer(join(directory, "versitygw"), "Version  : git");
+    expect(findPeer("versitygw", { PATH: directory })).toEqual({
+      found: true,
+      path,
+      version: "Version  : git",
+    });
+  });
+
   test("a named binary is the only candidate", async () => {
     await makePeer(join(directory, "litestream"), "v0.5.18");
     const search = findPeer("litestream", { PATH: directory, LITESTREAM_BIN: "/nonexistent" });

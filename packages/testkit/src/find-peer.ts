@@ -3,7 +3,7 @@ import { accessSync, constants, statSync } from "node:fs";
 import { delimiter, join } from "node:path";
 
 /** Programs that tests compare us with. They are never needed to run, and never downloaded by us. */
-export type PeerName = "litestream" | "rclone" | "sqlite3" | "vaultwarden" | "minio";
+export type PeerName = "litestream" | "rclone" | "sqlite3" | "vaultwarden" | "minio" | "versitygw";
 
 /** A found peer, or the reason why there is none, for the message of a skipped test. */
 export type PeerSearch =
@@ -20,6 +20,8 @@ const peers: Readonly<Record<PeerName, { versionArguments: readonly string[]; ve
     sqlite3: { versionArguments: ["--version"] },
     vaultwarden: { versionArguments: ["--version"] },
     minio: { versionArguments: ["--version"] },
+    // Built by `go install`, it does not know its own version: `.ci/run` pins it.
+    versitygw: { versionArguments: ["--version"] },
   };
 
 /**

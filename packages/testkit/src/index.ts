@@ -12,6 +12,30 @@ export type { DescribeFunction, PeerName, PeerSearch } from "./find-peer.ts";
 export { describePeer, findPeer, requirePeer } from "./find-peer.ts";
 export type { Prng } from "./prng.ts";
 export { createPrng, seedFromEnvironment } from "./prng.ts";
+export type { RealS3Server } from "./s3/real-s3-servers.ts";
+export { startMinio, startVersityGw } from "./s3/real-s3-servers.ts";
+export type { S3Object } from "./s3/s3-bucket.ts";
+export type {
+  S3Fault,
+  S3FaultMatch,
+  S3FaultPlan,
+  S3FaultPlanData,
+  S3FaultRequest,
+  S3FaultRule,
+  S3RandomFaults,
+} from "./s3/s3-faults.ts";
+export { transientS3Faults } from "./s3/s3-faults.ts";
+export type { S3Personality, S3PersonalityName } from "./s3/s3-personalities.ts";
+export { s3Personalities } from "./s3/s3-personalities.ts";
+export type { S3Operation } from "./s3/s3-request.ts";
+export type { S3Server, S3ServerOptions } from "./s3/s3-server.ts";
+export { startS3Server } from "./s3/s3-server.ts";
+export type { S3ServerProcess, S3ServerProcessOptions } from "./s3/s3-server-process.ts";
+export { startS3ServerProcess } from "./s3/s3-server-process.ts";
+export type { S3RequestLogEntry } from "./s3/s3-service.ts";
+export type { S3RawAnswer, S3RawRequest, S3Target } from "./s3/send-s3-request.ts";
+export { sendS3Request } from "./s3/send-s3-request.ts";
+export type { S3Credentials } from "./s3/sigv4.ts";
 export { findSqliteShell, startShellWorkload } from "./shell-workload.ts";
 export type {
   Workload,
