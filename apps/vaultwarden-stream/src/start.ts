@@ -14,7 +14,10 @@ const standardPort = 8000;
 async function start(environment: Environment): Promise<number> {
   const streams = processStreams();
   const say = (text: string): boolean => streams.stderr.write(`[start] ${text}\n`);
-  const store = environment["STORE_DIR"] || environment["STORE_DIR_FILE"] || resolve("data/store");
+  const [given] = ["STORE_DIR", "S3_BUCKET"].flatMap(
+    (name) => environment[name] || environment[`${name}_FILE`] || [],
+  );
+  const store = resolve("data/store");
   const data =
     environment["DATA_FOLDER"] || environment["DATA_FOLDER_FILE"] || resolve("data/vault");
   const standIn = standInServer();
@@ -26,13 +29,13 @@ async function start(environment: Environment): Promise<number> {
     );
     say(`vault: ${server.description}`);
     say(`data:  ${data}`);
-    say(`store: ${store}, where every change of the database arrives within a second`);
+    say(`store: ${given ?? store}, where every change of the database arrives within a second`);
     const port = environment["ROCKET_PORT"] || String(await choosePort(say));
     say("Ctrl-C ends it cleanly; the next start goes on where this one ended");
     return await runVault(
       {
         ...environment,
-        ...(environment["STORE_DIR_FILE"] ? {} : { STORE_DIR: store }),
+        ...(given === undefined ? { STORE_DIR: store } : {}),
         ...(environment["DATA_FOLDER_FILE"] ? {} : { DATA_FOLDER: data }),
         ROCKET_PORT: port,
       },

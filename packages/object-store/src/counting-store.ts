@@ -83,12 +83,20 @@ export class CountingStore extends ForwardingStore {
       this.counts.bytesUp += body.length;
       return body;
     }
-    return { size: body.size, open: () => this.#sent(body.open()) };
+    // A store may read a body for its hash before it sends it: bytes of one request are counted once.
+    const sent = { size: 0 };
+    return { size: body.size, open: () => this.#sent(body.open(), sent) };
   }
 
-  async *#sent(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
+  async *#sent(
+    chunks: AsyncIterable<Uint8Array>,
+    sent: { size: number },
+  ): AsyncGenerator<Uint8Array, void, undefined> {
+    let position = 0;
     for await (const chunk of chunks) {
-      this.counts.bytesUp += chunk.length;
+      position += chunk.length;
+      this.counts.bytesUp += Math.max(0, position - sent.size);
+      sent.size = Math.max(sent.size, position);
       yield chunk;
     }
   }

@@ -89,7 +89,7 @@ export class DirectoryStore implements ObjectStore {
       options.signal?.throwIfAborted();
       isHandedOver = true;
       return {
-        info: toInfo(key, stats, sidecar),
+        info: { ...toInfo(key, stats, sidecar), storeTime: new Date() },
         body: releasableBody(readSpan(file, key, span, options.signal), () => file.close()),
       };
     } finally {
@@ -105,7 +105,7 @@ export class DirectoryStore implements ObjectStore {
       (error: unknown) => this.#failRead(error, "head", key),
     );
     if (!stats.isFile()) throw notFound("head", key);
-    return toInfo(key, stats, sidecar);
+    return { ...toInfo(key, stats, sidecar), storeTime: new Date() };
   }
 
   async *list(

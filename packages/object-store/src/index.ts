@@ -28,5 +28,19 @@ export type {
   PutOptions,
   RequestOptions,
 } from "./object-store.ts";
-export { openObjectStore } from "./open-store.ts";
+export { openObjectStore, type StoreLocation } from "./open-store.ts";
 export { RetryingStore, type RetryNotice, type RetryOptions } from "./retrying-store.ts";
+export {
+  detectProvider,
+  type ProviderChoice,
+  UnknownProviderError,
+} from "./s3/detect-provider.ts";
+export { parseEndpoint } from "./s3/parse-endpoint.ts";
+export {
+  type ConditionalWritesReport,
+  type ConditionalWritesVerdict,
+  type ProbeOptions,
+  probeConditionalWrites,
+} from "./s3/probe.ts";
+export { type ProviderProfile, providerProfiles } from "./s3/provider-profiles.ts";
+export type { ProfileOverrides, S3Credentials, S3Location } from "./s3/s3-settings.ts";

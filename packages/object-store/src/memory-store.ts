@@ -23,7 +23,7 @@ interface StoredObject {
 }
 
 export interface MemoryStoreOptions {
-  /** The store's own clock, for `lastModified`. */
+  /** The store's own clock, for `lastModified` and `storeTime`. */
   readonly now?: () => Date;
 }
 
@@ -61,13 +61,13 @@ export class MemoryStore implements ObjectStore {
     const { info, bytes } = this.#find("get", key, options);
     const span = resolveRange(key, bytes.length, options.range);
     return {
-      info,
+      info: { ...info, storeTime: this.#now() },
       body: releasableBody(readSpan(bytes, span, options.signal), () => undefined),
     };
   }
 
   async head(key: string, options: RequestOptions = {}): Promise<ObjectInfo> {
-    return this.#find("head", key, options).info;
+    return { ...this.#find("head", key, options).info, storeTime: this.#now() };
   }
 
   async *list(

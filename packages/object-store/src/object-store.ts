@@ -16,7 +16,7 @@ export interface ObjectStore {
   /** What kind of store this is, for the few who must know: the key layout of a replica differs between them. */
   readonly properties: ObjectStoreProperties;
 
-  /** Writes an object, replacing what was there. The body may be opened more than once by a retrying decorator. */
+  /** Writes an object, replacing what was there. The body may be opened more than once. */
   put(key: string, body: ObjectBody, options?: PutOptions): Promise<void>;
 
   /**
@@ -65,8 +65,8 @@ export interface ObjectStoreProperties {
 }
 
 /**
- * Bytes to store. The second form is for bodies too large for memory, and can be opened again for a retry.
- * The chunks are read before the next is asked for, and not kept.
+ * Bytes to store. The second form is for bodies too large for memory. It is opened once or more for each request: a store may need
+ * its hash before it sends it, and a retry begins anew. It has the same bytes each time. The chunks are read before the next is asked for, and not kept.
  */
 export type ObjectBody =
   | Uint8Array
@@ -105,6 +105,11 @@ export interface ObjectInfo {
   readonly size: number;
   /** When the store wrote it, by the store's own clock. */
   readonly lastModified: Date;
+  /**
+   * The store's own clock when it answered, to the second in S3, where an answer without it is possible. `storeTime − lastModified` is
+   * the age of the object, whatever this machine's clock says.
+   */
+  readonly storeTime?: Date;
   /** As given to `put`. Listings of S3 do not have it; `get` and `head` do. */
   readonly timestamp?: Date;
   /** As given to `put`. Listings do not have it; `get` and `head` do. */

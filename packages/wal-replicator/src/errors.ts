@@ -74,10 +74,26 @@ export type ReplicationErrorCode =
   | "SQLITE_TOO_OLD"
   /** The spool beside the database cannot be created: a read-only directory. */
   | "SPOOL_UNWRITABLE"
+  /**
+   * The disk of the spool is full, or its quota is used up. A running stream goes on by itself once there is room: until then nothing is
+   * captured, and the WAL grows. Free some space.
+   */
+  | "SPOOL_FULL"
   /** Another process replicates this database from the same spool. */
   | "SPOOL_IN_USE"
   /** The store has what the local database lacks: an old copy, or a power cut took the end of the WAL. Restore, then start again. */
   | "LOCAL_BEHIND"
+  /**
+   * The database here and the store both have what the other lacks. What is here is in the store too by now, on a timeline of its own.
+   * Decide which one goes on.
+   */
+  | "LOCAL_DIVERGED"
+  /** A start that would lose something, or that cannot tell: the message names what was found. Nothing was written. */
+  | "START_REFUSED"
+  /** Another owner's lease is alive, and we were asked not to wait for it. */
+  | "HELD"
+  /** Somebody else has taken over. What was captured here since is stored on a timeline of its own. Stop this application for good, or decide again who goes on. */
+  | "FENCED"
   /** An object of another writer lies under our TXID. Nothing was overwritten. */
   | "FOREIGN_WRITE"
   /** The WAL never stood still long enough for one look at it; not known to happen. */

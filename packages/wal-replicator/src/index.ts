@@ -1,17 +1,26 @@
+export type { S3Location, StoreLocation } from "@vaultwarden-stream/object-store";
 export type { FormatErrorCode, ReplicationErrorCode } from "./errors.ts";
 export { FormatError, InvariantError, ReplicationError } from "./errors.ts";
 export type {
+  BaseFailingEvent,
+  BaseStoredEvent,
   CapturedEvent,
   CheckpointedEvent,
   DatabaseReplacedEvent,
+  EpochTakenEvent,
+  FencedEvent,
   HelperRestartedEvent,
+  LeaseFailingEvent,
+  LeaseRenewedEvent,
   ReleasedEvent,
   ReplicationEvent,
   ResumeAction,
   StartedEvent,
   StoredEvent,
   StoreFailingEvent,
+  StoreProbedEvent,
   StoreRecoveredEvent,
+  WaitingEvent,
 } from "./events.ts";
 export {
   type EpochListing,
@@ -20,9 +29,11 @@ export {
   listReplica,
   type ReplicaListing,
   type TimelineListing,
+  type TimelineRole,
 } from "./list-replica.ts";
 export type { Txid } from "./ltx/txid.ts";
 export { formatTxid, parseTxid } from "./ltx/txid.ts";
+export { type PreparedDatabase, type PrepareOptions, prepareDatabase } from "./prepare-database.ts";
 export type { ReplicaErrorCode } from "./replica/replica-error.ts";
 export { ReplicaError } from "./replica/replica-error.ts";
 export { replicate } from "./replicate.ts";
@@ -35,6 +46,11 @@ export type {
   StopResult,
 } from "./replication.ts";
 export type { RestoreProgress, RestoreResult } from "./restore/restore.ts";
+export type { RestoredDatabase, RestoreIntoPlaceOptions } from "./restore/restore-into-place.ts";
+export { restoreIntoPlace } from "./restore/restore-into-place.ts";
+export { asidePath, finishSwap, listAside, swapDatabase } from "./restore/swap-database.ts";
 export { type RestoreReplicaOptions, restore } from "./restore-replica.ts";
+export { chooseDatabase } from "./ship/choose-database.ts";
 export { spoolDirectory } from "./ship/spool.ts";
 export type { DatabaseClass } from "./sqlite/connection.ts";
+export type { IfHeld, OnDivergence } from "./start/plan-start.ts";

@@ -1,4 +1,4 @@
-import type { RequestOptions, RetryNotice } from "@vaultwarden-stream/object-store";
+import type { RequestOptions, RetryNotice, StoreLocation } from "@vaultwarden-stream/object-store";
 import type { Txid } from "./ltx/txid.ts";
 import { openReplicaRoot } from "./open-replica-root.ts";
 import {
@@ -8,16 +8,17 @@ import {
   recoveryRanges,
 } from "./recovery-points.ts";
 import type { ReplicaFile } from "./replica/catalog.ts";
-import { type Epoch, listEpochs } from "./replica/epoch.ts";
+import { readLease } from "./replica/epoch.ts";
+import { type Epoch, EpochLog, type ListedEpoch } from "./replica/epoch-log.ts";
+import type { TimelinePosition } from "./replica/epoch-record.ts";
 import { orSayOlder } from "./replica/older-replica.ts";
-import { listTimeline, type ReplicaRoot } from "./replica/replica.ts";
+import { findTimeline, type ReplicaRoot } from "./replica/replica.ts";
 import { ReplicaError } from "./replica/replica-error.ts";
-import { parentOf } from "./restore/plan-lineage.ts";
 
 export interface ListReplicaOptions {
   /** URL or path of the replica. */
-  readonly replica: string;
-  /** Prefix of the timelines below the replica's URL: "" (default), or for example "db/". */
+  readonly replica: StoreLocation;
+  /** Prefix of the timelines below the replica's URL: "" (default), or for example "db/". Without it, what vaultwarden-stream wrote is found too. */
   readonly timelinesUnder?: string;
   /** Called before a failed request is sent again. */
   readonly onRetry?: (notice: RetryNotice) => void;
@@ -27,8 +28,8 @@ export interface ListReplicaOptions {
 export interface ReplicaListing {
   /** URL of the store, without credentials. */
   readonly location: string;
-  /** The timeline that a restore without a name takes; "" is one that stock Litestream wrote directly there. */
-  readonly head: string;
+  /** The timeline that a restore without a name takes; "" is one that stock Litestream wrote directly there. Null: only branches have files. */
+  readonly head: string | null;
   /** The head first, then by age, newest first. */
   readonly timelines: readonly TimelineListing[];
   /** Oldest first; none in a stock replica. */
@@ -37,14 +38,29 @@ export interface ReplicaListing {
 
 export interface EpochListing {
   readonly epoch: number;
+  /** A `writer` claims the replica; a `branch` only gave what a fenced or diverged side had a timeline of its own. */
+  readonly kind: "writer" | "branch";
+  readonly owner: { readonly host: string; readonly pid: number };
   readonly timeline: string;
+  /** By its owner's clock. */
   readonly startedAt: Date;
   /** Where it was given up cleanly; null if it still writes, or ended otherwise. */
   readonly released: { readonly txid: Txid; readonly at: Date } | null;
+  /** When the owner last showed that it lives, by the store's clock: the last renewal of its lease, or the epoch's begin. */
+  readonly aliveAt: Date;
+  /** How long that is ago, by the store's clock, in milliseconds. Only of the newest writer, unless it was released: nobody else may write. */
+  readonly leaseAgeMs: number | null;
 }
+
+/**
+ * What a timeline is to the replica. `head`: a restore takes it. `ancestor`: the head came from it. `branch`: what a fenced or diverged side
+ * had. `lost`: its writer was overtaken, and nothing of the head comes from it. `stock`: what Litestream wrote, with newer things beside it.
+ */
+export type TimelineRole = "head" | "ancestor" | "branch" | "lost" | "stock";
 
 export interface TimelineListing {
   readonly timeline: string;
+  readonly role: TimelineRole;
   /** Where it branched off. */
   readonly parent: { readonly timeline: string; readonly txid: Txid } | null;
   readonly levels: readonly LevelListing[];
@@ -66,7 +82,7 @@ export interface LevelListing {
 
 /**
  * What is in a replica: timelines, levels, files, recovery points and how precise they are. Reads no LTX file: one LIST for
- * the epochs, one a timeline (a page per thousand files), and a GET or two an epoch.
+ * the epochs, one a timeline (a page per thousand files), and a GET or two an epoch and one for the lease.
  *
  * @throws {ReplicaError} `NOTHING_TO_RESTORE` if there is no replica; `REPLICA_UNSUPPORTED`; `REPLICA_MALFORMED`. Errors of the store pass unwrapped.
  */
@@ -77,70 +93,120 @@ export async function listReplica(options: ListReplicaOptions): Promise<ReplicaL
 }
 
 async function readListing(root: ReplicaRoot, request: RequestOptions): Promise<ReplicaListing> {
-  const epochs = await listEpochs(root, request);
-  // The order in which a restore looks for the head: newest epoch first, a stock replica last.
-  const names = [...new Set(epochs.toReversed().map(({ record }) => record.timeline)), ""];
+  const epochs = await (await EpochLog.read(root, request)).all();
+  const newestFirst = epochs.toReversed();
+  const writers = newestFirst.filter(({ record }) => record.kind === "writer");
   const files = new Map<string, readonly ReplicaFile[]>();
-  for (const name of names) {
-    const catalog = await listTimeline(root, name, request);
+  for (const name of new Set([...newestFirst.map(({ record }) => record.timeline), ""])) {
+    const catalog = await findTimeline(root, name, request);
     if (catalog.files.length > 0) files.set(name, catalog.files);
   }
-  const head = names.find((name) => files.has(name));
-  if (head === undefined) throw nothingThere(root, epochs.length);
+  if (files.size === 0) throw nothingThere(root, epochs.length);
+  // The order in which a restore looks for it: newest writer first, a stock replica last.
+  const names = [...writers.map(({ record }) => record.timeline), ""];
+  const head = names.find((name) => files.has(name)) ?? null;
+  const rest = [...files.keys()].filter((name) => name !== head);
+  const lines = new Lines(epochs, head);
+  const [newest] = writers;
   return {
     location: root.store.properties.location,
     head,
-    timelines: [...files.keys()].map((name) => listOne(name, files, epochs)),
-    epochs: epochs.map(({ record, released }) => ({
-      epoch: record.epoch,
-      timeline: record.timeline,
-      startedAt: new Date(record.startedAt),
-      released:
-        released === null ? null : { txid: released.txid, at: new Date(released.releasedAt) },
-    })),
+    timelines: [...(head === null ? [] : [head]), ...rest].map((name) =>
+      listOne(name, files, lines),
+    ),
+    epochs: await Promise.all(
+      epochs.map(async (epoch): Promise<EpochListing> => {
+        const isLeaseAsked = epoch === newest && epoch.released === null;
+        return {
+          ...describeEpoch(epoch),
+          leaseAgeMs: isLeaseAsked ? (await readLease(root, epoch.record, request)).ageMs : null,
+        };
+      }),
+    ),
   };
+}
+
+function describeEpoch({ record, released, id }: ListedEpoch): Omit<EpochListing, "leaseAgeMs"> {
+  const { epoch, kind, timeline } = record;
+  const { host, pid } = record.owner;
+  return {
+    epoch,
+    kind,
+    owner: { host, pid },
+    timeline,
+    startedAt: new Date(record.startedAt),
+    released: released === null ? null : { txid: released.txid, at: new Date(released.releasedAt) },
+    aliveAt: id.leaseModified ?? id.recordModified,
+  };
+}
+
+/** How timelines come from each other, by the epochs that wrote them. */
+class Lines {
+  readonly #newest: ReadonlyMap<string, Epoch>;
+  readonly #head: string | null;
+  readonly #ancestors: ReadonlySet<string>;
+
+  constructor(epochs: readonly Epoch[], head: string | null) {
+    this.#newest = new Map(epochs.map((epoch) => [epoch.record.timeline, epoch]));
+    this.#head = head;
+    this.#ancestors = new Set(
+      head === null ? [] : this.ancestors(head).map(({ timeline }) => timeline),
+    );
+  }
+
+  role(timeline: string): TimelineRole {
+    if (timeline === this.#head) return "head";
+    if (this.#ancestors.has(timeline)) return "ancestor";
+    if (timeline === "") return "stock";
+    return this.#newest.get(timeline)?.record.kind === "branch" ? "branch" : "lost";
+  }
+
+  parent(timeline: string): TimelinePosition | null {
+    return this.#newest.get(timeline)?.record.parent ?? null;
+  }
+
+  /** The parent and its parents, each up to the TXID where the line left it. */
+  ancestors(timeline: string): TimelinePosition[] {
+    const ancestors: TimelinePosition[] = [];
+    const seen = new Set([timeline]); // foreign records may name each other in a circle
+    let parent = this.parent(timeline);
+    while (parent !== null && !seen.has(parent.timeline)) {
+      seen.add(parent.timeline);
+      ancestors.push(parent);
+      const { txid } = parent;
+      const grandparent = this.parent(parent.timeline);
+      // A branch may lie before the parent's own branch point: then only that much of the grandparent counts.
+      parent = grandparent && (grandparent.txid <= txid ? grandparent : { ...grandparent, txid });
+    }
+    return ancestors;
+  }
 }
 
 function listOne(
   timeline: string,
   files: ReadonlyMap<string, readonly ReplicaFile[]>,
-  epochs: readonly Epoch[],
+  lines: Lines,
 ): TimelineListing {
   const own = files.get(timeline) ?? [];
-  const parent = parentOf(epochs, timeline);
-  const reachable = recoveryPoints([...own, ...inherited(timeline, files, epochs)]);
+  const inherited = lines
+    .ancestors(timeline)
+    .flatMap((part) =>
+      (files.get(part.timeline) ?? []).filter(({ maxTxid }) => maxTxid <= part.txid),
+    );
+  const reachable = recoveryPoints([...own, ...inherited]);
   const ownEnds = new Set(own.map((file) => file.maxTxid));
   const points = reachable.filter((point) => ownEnds.has(point.txid));
   const reached = new Set(points.map((point) => point.txid));
   return {
     timeline,
-    parent,
+    role: lines.role(timeline),
+    parent: lines.parent(timeline),
     levels: summarizeLevels(own),
     files: own,
     recoveryPoints: points,
     recoveryRanges: recoveryRanges(points),
     unreachableFileCount: own.filter((file) => !reached.has(file.maxTxid)).length,
   };
-}
-
-/** The files of all ancestors, each up to where the next one branched off. */
-function inherited(
-  timeline: string,
-  files: ReadonlyMap<string, readonly ReplicaFile[]>,
-  epochs: readonly Epoch[],
-): ReplicaFile[] {
-  const ancestors: ReplicaFile[] = [];
-  const seen = new Set([timeline]); // foreign records may name each other in a circle
-  let limit: bigint | undefined;
-  let parent = parentOf(epochs, timeline);
-  while (parent !== null && !seen.has(parent.timeline)) {
-    seen.add(parent.timeline);
-    const upTo: bigint = limit === undefined || parent.txid < limit ? parent.txid : limit;
-    limit = upTo;
-    ancestors.push(...(files.get(parent.timeline) ?? []).filter((file) => file.maxTxid <= upTo));
-    parent = parentOf(epochs, parent.timeline);
-  }
-  return ancestors;
 }
 
 function summarizeLevels(files: readonly ReplicaFile[]): LevelListing[] {

@@ -3,6 +3,7 @@ import {
   openObjectStore,
   RetryingStore,
   type RetryNotice,
+  type StoreLocation,
 } from "@vaultwarden-stream/object-store";
 import type { ReplicaRoot } from "./replica/replica.ts";
 
@@ -16,7 +17,7 @@ const retryBudgetMs = 30_000;
  * @throws {ObjectStoreError} `INVALID_ARGUMENT` if it names no store that we know.
  */
 export function openReplicaRoot(
-  replica: string,
+  replica: StoreLocation,
   options: {
     readonly timelinesUnder?: string;
     readonly onRetry?: (notice: RetryNotice) => void;

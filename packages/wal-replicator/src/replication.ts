@@ -1,6 +1,8 @@
-import type { ReplicationEvent } from "./events.ts";
+import type { StoreLocation } from "@vaultwarden-stream/object-store";
+import type { FencedEvent, ReplicationEvent } from "./events.ts";
 import type { Txid } from "./ltx/txid.ts";
 import type { DatabaseClass } from "./sqlite/connection.ts";
+import type { IfHeld, OnDivergence } from "./start/plan-start.ts";
 
 /** Where a stream stands: a TXID in a timeline, and what the whole database looks like there. */
 export interface Position {
@@ -13,8 +15,8 @@ export interface Position {
 export interface ReplicateOptions {
   /** Path of the SQLite database. It must be in WAL mode, on a local file system. */
   readonly database: string;
-  /** URL or path of the replica: `file:///absolute/path`, or a path. */
-  readonly replica: string;
+  /** The replica: `s3://bucket/prefix`, `file:///absolute/path`, a path, or an S3 location with its credentials. */
+  readonly replica: StoreLocation;
   /**
    * Where the engine runs. `helper` (the default): in a process of its own, which is the only safe home beside another copy of
    * SQLite (POSIX locks belong to the process, see DESIGN.md). `in-process`: for a host that opens the database by no other
@@ -39,6 +41,16 @@ export interface ReplicateOptions {
    * The application then has 10 s to switch what it created to WAL mode. Default false.
    */
   readonly waitForDatabase?: boolean;
+  /**
+   * What to do while another owner's lease on the replica is alive: `wait` until it is stale (the default), `refuse` with `HELD`, or
+   * `take-over` at once: the other one is fenced at its next look.
+   */
+  readonly ifHeld?: IfHeld;
+  /**
+   * Which side goes on when database and store both have what the other lacks: `stop` (the default) with `LOCAL_DIVERGED`, the `local`
+   * one as the new head, or the `remote` one, which has to be restored first (`LOCAL_BEHIND`). The other side is kept in any case.
+   */
+  readonly onDivergence?: OnDivergence;
   /** Called for every event, in order. An error thrown in it is the host's own and ends the process. */
   readonly onEvent?: (event: ReplicationEvent) => void;
   /** Aborts a start that waits. A running stream is ended with `stop()`. */
@@ -46,8 +58,13 @@ export interface ReplicateOptions {
 }
 
 export interface ReplicationStatus {
-  readonly epoch: number;
+  /** Null after a start without the store, until it is back. */
+  readonly epoch: number | null;
   readonly timeline: string;
+  /** Who has taken over, if anybody has: what is captured since goes to a timeline of its own. */
+  readonly fencedBy: FencedEvent["by"] | undefined;
+  /** How far the store keeps two writers apart; undefined while it has not been reached. */
+  readonly createIfAbsent: "atomic" | "unproved" | undefined;
   /** The newest capture: safe from a crash of this process. */
   readonly captured: Position | undefined;
   /** The newest TXID that the store confirmed: safe from the loss of this machine. */

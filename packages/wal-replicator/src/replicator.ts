@@ -1,10 +1,9 @@
-import { randomBytes } from "node:crypto";
-import { realpathSync } from "node:fs";
-import { setTimeout as sleep } from "node:timers/promises";
-import { type ObjectStore, openObjectStore } from "@vaultwarden-stream/object-store";
+import { existsSync, realpathSync } from "node:fs";
+import { ObjectStoreError } from "@vaultwarden-stream/object-store";
 import { ReplicationError } from "./errors.ts";
-import type { ReplicationEvent } from "./events.ts";
-import { retrying } from "./open-replica-root.ts";
+import type { FencedEvent } from "./events.ts";
+import { makeSessionDeps, type ReplicatorDeps } from "./make-session-deps.ts";
+import { Fenced } from "./replica/lease.ts";
 import type {
   Position,
   ReplicateOptions,
@@ -13,22 +12,14 @@ import type {
   StopOptions,
   StopResult,
 } from "./replication.ts";
-import { type CheckpointPolicy, defaultCheckpointPolicy } from "./ship/checkpointer.ts";
-import type { CrashPointListener } from "./ship/crash-point.ts";
-import { DatabaseReplaced, type Session } from "./ship/session.ts";
+import type { Session } from "./ship/session.ts";
 import type { SessionDeps } from "./ship/session-deps.ts";
-import { startSession } from "./ship/start-session.ts";
+import { DatabaseReplaced, StartAgain } from "./ship/session-ends.ts";
+import { type SessionOrigin, startSession } from "./ship/start-session.ts";
 import { waitForDatabase } from "./wait-for-database.ts";
 
-/** What tests put in the place of the world. */
-export interface ReplicatorDeps {
-  /** Instead of what the URL names. */
-  readonly store?: ObjectStore;
-  readonly at?: CrashPointListener;
-  readonly checkpointPolicy?: CheckpointPolicy;
-  /** Milliseconds since the Unix epoch. */
-  readonly now?: () => number;
-}
+/** Pause before a session is started again that the store did not let start. */
+const restartPauseMs = 5_000;
 
 /** Starts a stream in this process. Resolves when the anchor is held and the epoch taken: from then on no commit is missed. */
 export async function startReplicator(
@@ -40,7 +31,10 @@ export async function startReplicator(
   return replicator;
 }
 
-/** A stream over the lives of a database file: a session each, and a new one when another file lies at the path. */
+/**
+ * A stream over the lives of a database file and of our right to ship it: a session each. A new one follows when another file lies at the
+ * path, when somebody else has taken over, or when a stranger writes into our timeline.
+ */
 class Replicator implements Replication {
   readonly ended: Promise<void>;
   readonly #options: ReplicateOptions;
@@ -48,46 +42,41 @@ class Replicator implements Replication {
   readonly #end = Promise.withResolvers<void>();
   #session: Promise<Session> | undefined;
   #stopping: Promise<StopResult> | undefined;
+  #fencedBy: FencedEvent["by"] | undefined;
   /** Ends the waiting for a database that was deleted: without it, who stops would wait as well. */
   readonly #waiting = new AbortController();
 
   constructor(options: ReplicateOptions, deps: ReplicatorDeps) {
-    const store = deps.store ?? openObjectStore(options.replica);
-    const root = { prefix: "", timelinesUnder: options.timelinesUnder ?? "" };
     this.#options = options;
-    this.#deps = {
-      databasePath: options.database,
-      replica: { ...root, store },
-      retryingReplica: { ...root, store: retrying(store) },
-      Database: options.Database,
-      syncIntervalMs: options.syncIntervalMs ?? 1_000,
-      checkpointPolicy: deps.checkpointPolicy ?? defaultCheckpointPolicy,
-      emit: (event: ReplicationEvent) => options.onEvent?.(event),
-      now: deps.now ?? Date.now,
-      nowMs: () => performance.now(),
-      sleep: async (ms, signal) => {
-        await sleep(ms, undefined, { signal }).catch(() => {}); // aborted: the caller looks at its signal
-      },
-      randomBytes: (count) => randomBytes(count),
-      at: deps.at ?? (() => {}),
-    };
+    this.#deps = makeSessionDeps(options, deps);
     this.ended = this.#end.promise;
     this.ended.catch(() => {});
   }
 
   async start(): Promise<void> {
     await this.#waitForDatabase(this.#options.waitForDatabase === true, false);
-    const session = this.#startSession(undefined);
+    const session = this.#startSession({ kind: "table" });
     this.#session = session;
     this.#follow(await session);
   }
 
   async flush(options: { readonly signal?: AbortSignal } = {}): Promise<Position> {
-    return (await this.#current()).flush(options.signal);
+    for (;;) {
+      const session = await this.#current();
+      try {
+        return await session.flush(options.signal);
+      } catch (error) {
+        if (options.signal?.aborted === true || this.#stopping !== undefined) throw error;
+        // The session is over. If another one follows, it has what this one captured.
+        await session.ended.catch(() => {});
+        if ((await this.#current()) === session) throw error;
+      }
+    }
   }
 
   async status(): Promise<ReplicationStatus> {
-    return (await this.#current()).status();
+    const status = (await this.#current()).status();
+    return { ...status, fencedBy: this.#fencedBy };
   }
 
   stop(options: StopOptions = {}): Promise<StopResult> {
@@ -97,49 +86,116 @@ class Replicator implements Replication {
 
   async #stop(options: StopOptions): Promise<StopResult> {
     this.#waiting.abort(
-      new ReplicationError(
-        "DATABASE_MISSING",
-        "the database was deleted while it was streamed, and has not come back",
-        "What was stored of it can be restored; what was captured last may still be in its spool.",
-      ),
+      existsSync(this.#options.database)
+        ? new ReplicationError(
+            "STOPPED",
+            "the stream was stopped while it waited to go on",
+            "What is captured waits in the spool, and the next start finds the rest in the database.",
+          )
+        : new ReplicationError(
+            "DATABASE_MISSING",
+            "the database was deleted while it was streamed, and has not come back",
+            "What was stored of it can be restored; what was captured last may still be in its spool.",
+          ),
     );
     const session = await this.#current();
-    const result = await session.stop(options);
+    const result = await session.stop(options).catch(async (error: unknown) => {
+      // Fenced with the last word: what is captured still gets a place of its own.
+      const origin = this.#originAfter(error);
+      if (origin === undefined) throw error;
+      const { timeoutMs } = options;
+      const signal =
+        timeoutMs === undefined ? new AbortController().signal : AbortSignal.timeout(timeoutMs);
+      return (await this.#startSession(origin, signal)).stop(options);
+    });
     this.#end.resolve();
     return result;
   }
 
   #follow(session: Session): void {
     session.ended.catch((error: unknown) => {
-      if (!(error instanceof DatabaseReplaced) || this.#stopping !== undefined) {
+      const next = this.#stopping === undefined ? this.#originAfter(error) : undefined;
+      if (next === undefined) {
         this.#end.reject(error);
         return;
       }
-      this.#deps.emit({ type: "database-replaced" });
-      this.#session = this.#startAnew();
+      this.#session = this.#startAnew(next, error instanceof DatabaseReplaced);
       this.#session.then(
-        (next) => this.#follow(next),
+        (following) => this.#follow(following),
         (failure: unknown) => this.#end.reject(failure),
       );
     });
   }
 
-  async #startAnew(): Promise<Session> {
-    await this.#waitForDatabase(true, true);
-    return this.#startSession("another database file lies at the path");
+  /** How the stream goes on behind what ended its session; undefined: it does not. */
+  #originAfter(error: unknown): SessionOrigin | undefined {
+    if (error instanceof DatabaseReplaced) {
+      this.#deps.emit({ type: "database-replaced" });
+      return { kind: "begin", because: "another database file lies at the path" };
+    }
+    if (error instanceof Fenced) {
+      this.#fence(error);
+      return { kind: "branch", because: error.message };
+    }
+    if (error instanceof StartAgain) return { kind: "table" };
+    if (error instanceof ReplicationError && error.code === "FOREIGN_WRITE") {
+      return { kind: "begin", because: error.message };
+    }
+    return undefined;
+  }
+
+  #fence({ by, message }: Fenced): void {
+    const { epoch, owner, timeline } = by;
+    const { host, pid } = owner;
+    this.#fencedBy ??= { epoch, host, pid, timeline };
+    this.#deps.emit({ type: "fenced", by: { epoch, host, pid, timeline }, message });
+  }
+
+  /** The application goes on meanwhile, and what it commits is found by the resume: a store that is away is waited for. */
+  async #startAnew(first: SessionOrigin, isNewFile: boolean): Promise<Session> {
+    let origin = first;
+    await this.#waitForDatabase(true, isNewFile);
+    const { signal } = this.#waiting;
+    for (;;) {
+      try {
+        return await this.#startSession(origin);
+      } catch (error) {
+        if (error instanceof Fenced) {
+          origin = this.#originAfter(error) ?? origin;
+          continue;
+        }
+        const isUnavailable = error instanceof ObjectStoreError && error.retryable;
+        if (!isUnavailable || signal.aborted) throw error;
+        const { code, message, hint } = error;
+        const nothing = { waitingFiles: 0, waitingBytes: 0 };
+        this.#deps.emit({
+          type: "store-failing",
+          code,
+          message,
+          hint,
+          sinceMs: this.#deps.now(),
+          ...nothing,
+        });
+        await this.#deps.sleep(restartPauseMs, signal);
+      }
+    }
   }
 
   /** SQLite's own files lie beside what a symbolic link leads to. So does the spool: one database has one, whatever it is called. */
-  #startSession(newTimelineBecause: string | undefined): Promise<Session> {
+  #startSession(origin: SessionOrigin, signal = this.#startSignal): Promise<Session> {
     const databasePath = realpathSync(this.#options.database);
-    return startSession({ ...this.#deps, databasePath }, newTimelineBecause);
+    return startSession({ ...this.#deps, databasePath }, origin, signal);
+  }
+
+  get #startSignal(): AbortSignal {
+    const { signal } = this.#options;
+    const stopped = this.#waiting.signal;
+    return signal === undefined ? stopped : AbortSignal.any([signal, stopped]);
   }
 
   #waitForDatabase(wait: boolean, isNew: boolean): Promise<void> {
     const { nowMs, sleep: pause } = this.#deps;
-    const { signal: given } = this.#options;
-    const stopped = this.#waiting.signal;
-    const signal = given === undefined ? stopped : AbortSignal.any([given, stopped]);
+    const signal = this.#startSignal;
     return waitForDatabase({ ...this.#options, signal }, { wait, isNew, nowMs, sleep: pause });
   }
 

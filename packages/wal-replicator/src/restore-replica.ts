@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { rename } from "node:fs/promises";
-import type { RetryNotice } from "@vaultwarden-stream/object-store";
+import type { RetryNotice, StoreLocation } from "@vaultwarden-stream/object-store";
 import type { Txid } from "./ltx/txid.ts";
 import { openReplicaRoot } from "./open-replica-root.ts";
 import { orSayOlder } from "./replica/older-replica.ts";
@@ -9,7 +9,7 @@ import { Spool, spoolDirectory } from "./ship/spool.ts";
 
 export interface RestoreReplicaOptions {
   /** URL or path of the replica. A replica that stock Litestream wrote is restored too. */
-  readonly replica: string;
+  readonly replica: StoreLocation;
   /** Path of the database to make. */
   readonly target: string;
   /** The newest state before this time, along the head's lineage. Default: the newest. */

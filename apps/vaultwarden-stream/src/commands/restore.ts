@@ -13,7 +13,7 @@ import {
   usageError,
 } from "wal-replicator/command-line";
 import { refuseIfInUse } from "../daemon/exclusive-use.ts";
-import { timelinesUnder } from "../daemon/inspect-store.ts";
+import { describeStore, timelinesUnder } from "../daemon/inspect-store.ts";
 import { findRecoveryPoint } from "../restore/find-recovery-point.ts";
 import { markChosen } from "../restore/operator-choice.ts";
 import { describePoint, restoreIntoPlace } from "../restore/restore-into-place.ts";
@@ -86,9 +86,9 @@ async function restore(call: RestoreCall, signal: AbortSignal): Promise<number> 
     ...(options.timeline === undefined ? {} : { timeline: options.timeline }),
   };
   if (options.dryRun === true) {
-    const listing = await listReplica({ replica: config.storeDir, timelinesUnder, signal });
+    const listing = await listReplica({ replica: config.store, timelinesUnder, signal });
     const point = findRecoveryPoint(listing, wanted);
-    if (point === undefined) throw notReachable(config.storeDir);
+    if (point === undefined) throw notReachable(describeStore(config.store));
     output.result(
       { dryRun: true, database: target.database, ...point },
       `would restore ${describePoint(point.at, point.txid)} of timeline ${point.timeline} to ${target.database}`,
@@ -112,7 +112,7 @@ async function restore(call: RestoreCall, signal: AbortSignal): Promise<number> 
   const progress = output.progress("restoring");
   const { result, aside } = await restoreIntoPlace({
     database: target.database,
-    storeDir: config.storeDir,
+    store: config.store,
     wanted,
     keepsResumeState: target.isDataFolder,
     onProgress: ({ bytesDone, bytesTotal }) => progress.update(bytesDone, bytesTotal),

@@ -6,13 +6,8 @@ import {
   type LogLevel,
   usageError,
 } from "wal-replicator/command-line";
-import {
-  type Config,
-  type ConfigProblem,
-  type Environment,
-  formatProblem,
-  readConfig,
-} from "../config/config.ts";
+import { type Config, type Environment, readConfig } from "../config/config.ts";
+import { type ConfigProblem, formatProblem } from "../config/config-problem.ts";
 import { readServerSettings, type ServerSettings } from "../config/server-settings.ts";
 import { type ChildCommand, findChildCommand } from "../daemon/child-command.ts";
 import { runDaemon } from "../daemon/daemon.ts";
@@ -32,7 +27,7 @@ export const runCommand: CommandSpec<RunOptions> = {
   options: [],
   examples: [
     "STORE_DIR=/mnt/backup DATA_FOLDER=/data vaultwarden-stream run",
-    "docker run -e STORE_DIR=/store -v vault:/data -v /mnt/backup:/store …",
+    "docker run --env-file .env -v vault:/data …    # with S3_BUCKET, S3_ENDPOINT and the keys in it",
   ],
   doing: () => "running the vault",
   run: ({ options, streams }) =>
@@ -95,7 +90,9 @@ export function readEverything(
       first === undefined ? "see --help" : first.remedy,
     );
   }
-  return { config: { ...config, storeDir: resolve(config.storeDir) }, settings, log };
+  const { store } = config;
+  const absolute = { ...config, store: typeof store === "string" ? resolve(store) : store };
+  return { config: absolute, settings, log };
 }
 
 /** The predecessor replicated nothing, in silence, if its path was another than the server's. */

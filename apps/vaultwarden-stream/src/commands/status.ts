@@ -8,7 +8,7 @@ import {
   formatDuration,
   usageError,
 } from "wal-replicator/command-line";
-import { formatProblem } from "../config/config.ts";
+import { formatProblem } from "../config/config-problem.ts";
 import { readServerSettings } from "../config/server-settings.ts";
 import { isRunning } from "../daemon/process-identity.ts";
 import { type DaemonStatus, readStatusFile } from "../daemon/status-file.ts";

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { type ConfigReading, type Environment, formatProblem, readConfig } from "./config.ts";
+import { type ConfigReading, type Environment, readConfig } from "./config.ts";
+import { formatProblem } from "./config-problem.ts";
 
 const noFiles = (path: string): string => {
   throw Object.assign(new Error(`no ${path}`), { code: "ENOENT" });
@@ -24,7 +25,10 @@ describe("readConfig", () => {
     const { config, errors, warnings } = read({});
     expect({ errors, warnings }).toEqual({ errors: [], warnings: [] });
     expect(config).toEqual({
-      storeDir: "/store",
+      store: "/store",
+      mustAnswer: false,
+      allowsEmptyStart: false,
+      onDivergence: "stop",
       syncIntervalMs: 1_000,
       tailTimeoutMs: 30_000,
       shutdownTimeoutMs: 300_000,
@@ -55,6 +59,7 @@ describe("readConfig", () => {
     ["SYNC_INCLUDE_SENDS", "No", {}],
     ["RESTORE_DRILL_INTERVAL", "0", {}],
     ["S3_BUCKET", "", {}],
+    ["ON_DIVERGENCE", "Remote", { onDivergence: "remote" }],
   ])("takes %s=%s", (name, value, expected) => {
     const { config, errors } = read({ [name]: value });
     expect(errors).toEqual([]);
@@ -62,19 +67,20 @@ describe("readConfig", () => {
   });
 
   it.each([
-    ["STORE_DIR", "", "set STORE_DIR=<directory>"],
+    ["STORE_DIR", "", "S3_SECRET_ACCESS_KEY; or STORE_DIR=<directory>", "S3_BUCKET"],
+    ["STORE_DIR", "s3://vault/prefix", "S3 is set by S3_BUCKET"],
+    ["S3_BUCKET", "vault", "keep one of the two", "STORE_DIR"],
+    ["ON_DIVERGENCE", "newest", "write stop, local, remote"],
     ["REPLICATION_SYNC_INTERVAL", "5", "write a number with its unit"],
     ["REPLICATION_SYNC_INTERVAL", "1ms", "out of range"],
     ["REPLICATION_SYNC_INTERVAL", "soon", "write a number with its unit"],
     ["REPLICATION_SHUTDOWN_TIMEOUT", "-1", "write seconds, like 30"],
     ["SHUTDOWN_TIMEOUT", "0", "out of range"],
-    ["NODE_ROLE", "", "write NODE_ROLE=primary"],
+    ["NODE_ROLE", "", "taken for an accident; write primary"],
     ["NODE_ROLE", "secondary", "a standby comes with a later release"],
     ["DEPLOYMENT_MODE", "serverless", "serverless mode comes with a later release"],
     ["STREAM_LOG_LEVEL", "loud", "write error, warn"],
     ["STREAM_LOG_FORMAT", "xml", "write text, json"],
-    ["S3_BUCKET", "vault", "S3 comes with a later release; use STORE_DIR"],
-    ["S3_ACCESS_KEY_ID_FILE", "/run/key", "S3 comes with a later release", "S3_ACCESS_KEY_ID"],
     ["BACKUP_ENABLED", "true", "backup archives come with a later release"],
     ["NOTIFICATION_URL", "https://ping", "notifications come with a later release"],
     ["PRIMARY_SYNC_INTERVAL", "300", "attachments, sends and keys comes with a later release"],
@@ -89,15 +95,24 @@ describe("readConfig", () => {
 
   it("names everything that is wrong in one reading", () => {
     const reading = readConfig(
-      { S3_BUCKET: "b", SHUTDOWN_TIMEOUT: "x", NODE_ROLE: "", ENCRYPTION_FOO: "1" },
+      {
+        S3_BUCKET: "b",
+        S3_ENDPOINT: "ftp://x",
+        S3_LIST_VERSION: "3",
+        SHUTDOWN_TIMEOUT: "x",
+        NODE_ROLE: "",
+        ENCRYPTION_FOO: "1",
+      },
       noFiles,
     );
     expect(errorNames(reading).toSorted()).toEqual([
       "ENCRYPTION_FOO",
       "NODE_ROLE",
-      "S3_BUCKET",
+      "S3_ACCESS_KEY_ID",
+      "S3_ENDPOINT",
+      "S3_LIST_VERSION",
+      "S3_SECRET_ACCESS_KEY",
       "SHUTDOWN_TIMEOUT",
-      "STORE_DIR",
     ]);
   });
 
@@ -108,8 +123,10 @@ describe("readConfig", () => {
       ENCRYPTION_IDENTITY: "hunter2",
       NOTIFICATION_URL: "https://hunter2",
       S3_SECRT: "hunter2",
+      S3_ENDPOINT: "https://key:hunter2@s3.example.org",
+      S3_EXTRA_HEADERS: "hunter2",
     });
-    expect(errors.length).toBeGreaterThan(2);
+    expect(errors.length).toBeGreaterThan(3);
     expect([...errors, ...warnings].map(formatProblem).join("\n")).not.toContain("hunter2");
   });
 
@@ -118,7 +135,7 @@ describe("readConfig", () => {
       { STORE_DIR: undefined, STORE_DIR_FILE: "/run/store" },
       { "/run/store": "/from/file\n" },
     );
-    expect(config?.storeDir).toBe("/from/file");
+    expect(config?.store).toBe("/from/file");
   });
 
   it("refuses NAME_FILE that cannot be read, and NAME beside NAME_FILE", () => {

@@ -1,13 +1,19 @@
+import { isDeepStrictEqual } from "node:util";
 import { nearestName } from "wal-replicator/command-line";
+import type { ConfigProblem } from "./config-problem.ts";
 import { type LaterVariable, laterVariables, ourPrefixes } from "./later-variables.ts";
-import { type Variable, variables } from "./variables.ts";
+import { assembleStore, type ReadVariables, type StoreConfig } from "./store-config.ts";
+import type { Variable } from "./variable.ts";
+import { variables } from "./variables.ts";
 
 /**
  * The configuration, from the environment. Everything that is wrong is found in one reading and before anything is started, read
- * from the store or written. Empty is unset, except where an accident must not choose (`NODE_ROLE=`).
+ * from the store or written. Empty is unset, except where it means something (`S3_PREFIX=`) or an accident must not choose
+ * (`NODE_ROLE=`).
  */
-export interface Config {
-  readonly storeDir: string;
+export interface Config extends StoreConfig {
+  /** Which side goes on when both have what the other lacks. */
+  readonly onDivergence: "stop" | "local" | "remote";
   readonly syncIntervalMs: number;
   /** Budget for shipping the tail after the vault has ended. */
   readonly tailTimeoutMs: number;
@@ -18,15 +24,6 @@ export interface Config {
   readonly litestreamDbPath: string | undefined;
   readonly logLevel: "error" | "warn" | "info" | "debug";
   readonly logFormat: "text" | "json";
-}
-
-export interface ConfigProblem {
-  readonly name: string;
-  /** What was given, if it is safe to print. */
-  readonly value?: string;
-  readonly reason: string;
-  /** What to write instead. */
-  readonly remedy: string;
 }
 
 export interface ConfigReading {
@@ -43,39 +40,31 @@ export type ReadTextFile = (path: string) => string;
 
 export function readConfig(environment: Environment, readTextFile: ReadTextFile): ConfigReading {
   const reader = new ConfigReader(environment, readTextFile);
-  const values = new Map<string, unknown>();
-  for (const variable of variables) values.set(variable.name, reader.read(variable));
+  for (const variable of variables) reader.read(variable);
   reader.refuseLaterVariables();
   reader.warnOfAliases();
   reader.warnOfUnknownNames();
-  if (values.get("STORE_DIR") === undefined && !reader.failed("STORE_DIR")) {
-    reader.errors.push({
-      name: "STORE_DIR",
-      reason: "there is nowhere to store to",
-      remedy: "set STORE_DIR=<directory>, best on another disk than the vault's",
-    });
+  const store = assembleStore(reader);
+  const errors = [...reader.errors, ...store.errors];
+  const warnings = [...reader.warnings, ...store.warnings];
+  if (errors.length > 0 || store.config === undefined) {
+    return { config: undefined, errors, warnings };
   }
-  const { errors, warnings } = reader;
-  if (errors.length > 0) return { config: undefined, errors, warnings };
   return {
     errors,
     warnings,
     config: {
-      storeDir: values.get("STORE_DIR") as string,
-      syncIntervalMs: values.get("REPLICATION_SYNC_INTERVAL") as number,
-      tailTimeoutMs: values.get("REPLICATION_SHUTDOWN_TIMEOUT") as number,
-      shutdownTimeoutMs: values.get("SHUTDOWN_TIMEOUT") as number,
-      vaultwardenBin: values.get("VAULTWARDEN_BIN") as string | undefined,
-      litestreamDbPath: values.get("LITESTREAM_DB_PATH") as string | undefined,
-      logLevel: values.get("STREAM_LOG_LEVEL") as Config["logLevel"],
-      logFormat: values.get("STREAM_LOG_FORMAT") as Config["logFormat"],
+      ...store.config,
+      onDivergence: reader.value("ON_DIVERGENCE") as Config["onDivergence"],
+      syncIntervalMs: reader.value("REPLICATION_SYNC_INTERVAL") as number,
+      tailTimeoutMs: reader.value("REPLICATION_SHUTDOWN_TIMEOUT") as number,
+      shutdownTimeoutMs: reader.value("SHUTDOWN_TIMEOUT") as number,
+      vaultwardenBin: reader.value("VAULTWARDEN_BIN") as string | undefined,
+      litestreamDbPath: reader.value("LITESTREAM_DB_PATH") as string | undefined,
+      logLevel: reader.value("STREAM_LOG_LEVEL") as Config["logLevel"],
+      logFormat: reader.value("STREAM_LOG_FORMAT") as Config["logFormat"],
     },
   };
-}
-
-/** One line for people: the name, what is wrong, what to write instead. */
-export function formatProblem({ name, value, reason, remedy }: ConfigProblem): string {
-  return `${name}${value === undefined ? "" : `=${JSON.stringify(value)}`}: ${reason}; ${remedy}`;
 }
 
 /** What a name was given as: the text, and where it came from. */
@@ -84,59 +73,56 @@ interface Given {
   readonly text: string;
 }
 
-class ConfigReader {
+class ConfigReader implements ReadVariables {
   readonly errors: ConfigProblem[] = [];
   readonly warnings: ConfigProblem[] = [];
   readonly #environment: Environment;
   readonly #readTextFile: ReadTextFile;
   readonly #aliasesInUse: string[] = [];
+  readonly #values = new Map<string, unknown>();
+  readonly #givenNames = new Set<string>();
+  readonly #failedNames = new Set<string>();
 
   constructor(environment: Environment, readTextFile: ReadTextFile) {
     this.#environment = environment;
     this.#readTextFile = readTextFile;
   }
 
-  failed(name: string): boolean {
-    return this.errors.some((problem) => problem.name === name);
+  value(name: string): unknown {
+    return this.#values.get(name);
   }
 
-  read(variable: Variable): unknown {
-    // The role decides who writes: set to nothing by accident, it must not make a primary.
-    if (variable.name === "NODE_ROLE" && this.#environment["NODE_ROLE"] === "") {
-      this.errors.push({
-        name: "NODE_ROLE",
-        value: "",
-        reason: "an empty role is taken for an accident",
-        remedy: "write NODE_ROLE=primary, or remove it",
-      });
-      return undefined;
-    }
+  isGiven(name: string): boolean {
+    return this.#givenNames.has(name);
+  }
+
+  isFailed(name: string): boolean {
+    return this.#failedNames.has(name);
+  }
+
+  /** Takes the variable from its own name or another tool's; all of them must say the same. */
+  read(variable: Variable): void {
+    const errorsBefore = this.errors.length;
     const given = [variable.name, ...(variable.aliases ?? [])]
-      .map((name) => this.#given(name))
+      .map((name) => this.#given(name, variable))
       .filter((found) => found !== undefined);
-    const [first] = given;
-    for (const { name, text } of given) {
+    const { defaultText } = variable;
+    if (given.length > 0 || this.errors.length > errorsBefore) this.#givenNames.add(variable.name);
+    else if (defaultText !== undefined) given.push({ name: variable.name, text: defaultText });
+    const parsed = given.map((found) => ({ ...found, value: this.#parse(variable, found) }));
+    const [first] = parsed;
+    for (const { name, text, value } of parsed) {
       if (name !== variable.name) this.#aliasesInUse.push(`${name} = ${variable.name}`);
-      if (text !== first?.text) {
-        this.errors.push({
-          name,
-          value: text,
-          reason: `it is another name of ${variable.name}, which says ${JSON.stringify(first?.text)}`,
-          remedy: `keep ${variable.name} alone`,
-        });
-      }
+      if (first === undefined || isDeepStrictEqual(value, first.value)) continue;
+      this.errors.push({
+        name,
+        ...printable(variable, text),
+        reason: `it is another name of ${variable.name}, which says something else`,
+        remedy: `keep ${variable.name} alone`,
+      });
     }
-    const text = first?.text ?? variable.defaultText;
-    if (text === undefined) return undefined;
-    const parsed = variable.schema.safeParse(text);
-    if (parsed.success) return parsed.data;
-    this.errors.push({
-      name: first?.name ?? variable.name,
-      value: text,
-      reason: `it is not ${variable.accepts}`,
-      remedy: parsed.error.issues.map((issue) => issue.message).join("; "),
-    });
-    return undefined;
+    if (this.errors.length > errorsBefore) this.#failedNames.add(variable.name);
+    else this.#values.set(variable.name, first?.value);
   }
 
   refuseLaterVariables(): void {
@@ -204,11 +190,25 @@ class ConfigReader {
     return later.harmless?.includes(text.toLowerCase()) !== true;
   }
 
-  #given(name: string): Given | undefined {
+  #parse(variable: Variable, { name, text }: Given): unknown {
+    const parsed = variable.schema.safeParse(text);
+    if (parsed.success) return parsed.data;
+    this.errors.push({
+      name,
+      ...printable(variable, text),
+      reason: `it is not ${variable.accepts}`,
+      remedy: parsed.error.issues.map((issue) => issue.message).join("; "),
+    });
+    return undefined;
+  }
+
+  #given(name: string, variable: Variable): Given | undefined {
+    const emptyIsSet = variable.emptyIsSet === true;
     const text = this.#environment[name];
     const path = this.#environment[`${name}_FILE`];
-    if (text !== undefined && text !== "") {
-      if (path === undefined || path === "") return { name, text };
+    const hasText = text !== undefined && (emptyIsSet || text !== "");
+    if (path === undefined || path === "") return hasText ? { name, text } : undefined;
+    if (hasText) {
       this.errors.push({
         name,
         reason: `${name}_FILE is set too`,
@@ -216,10 +216,9 @@ class ConfigReader {
       });
       return undefined;
     }
-    if (path === undefined || path === "") return undefined;
     try {
       const content = this.#readTextFile(path).trimEnd();
-      return content === "" ? undefined : { name, text: content };
+      return content === "" && !emptyIsSet ? undefined : { name, text: content };
     } catch (error) {
       this.errors.push({
         name: `${name}_FILE`,
@@ -230,4 +229,10 @@ class ConfigReader {
       return undefined;
     }
   }
+}
+
+/** A URL may hold credentials where none belong. */
+function printable({ isSecret }: Variable, text: string): { readonly value?: string } {
+  if (isSecret === true) return {};
+  return { value: text.replace(/^([a-z][a-z0-9+.-]*:\/\/)?.*@/i, "$1***@") };
 }

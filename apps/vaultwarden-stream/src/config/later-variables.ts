@@ -18,17 +18,6 @@ const off = ["false", "0", "no", "off"];
 
 export const laterVariables: readonly LaterVariable[] = [
   {
-    names: [
-      ..."PROVIDER BUCKET ENDPOINT ACCESS_KEY_ID SECRET_ACCESS_KEY SESSION_TOKEN PREFIX REGION ACL NO_CHECK_BUCKET FORCE_PATH_STYLE SKIP_TLS_VERIFY"
-        .split(" ")
-        .map((field) => `S3_${field}`),
-      "LITESTREAM_FORCE_PATH_STYLE",
-      "LITESTREAM_SKIP_VERIFY",
-    ],
-    part: "S3 comes",
-    remedy: "use STORE_DIR=<directory> until then",
-  },
-  {
     names: ["PRIMARY_SYNC_INTERVAL", "SYNC_SHUTDOWN_TIMEOUT", "FINAL_UPLOAD_TIMEOUT"],
     part: "storing attachments, sends and keys comes",
     remedy: "remove it, and keep those files safe yourself until then",
@@ -101,12 +90,6 @@ export const laterVariables: readonly LaterVariable[] = [
     part: "notifications come",
     remedy: "remove it",
     switch: "NOTIFICATION_URL",
-  },
-  {
-    names: ["ON_DIVERGENCE", "ALLOW_EMPTY_START"],
-    part: "this choice comes",
-    remedy: "remove it: until then such a start is refused",
-    harmless: ["stop"],
   },
   {
     names: ["ENCRYPTION_RECIPIENTS", "ENCRYPTION_IDENTITY"],

@@ -1,4 +1,5 @@
-import { type Variable, variables } from "./variables.ts";
+import type { Variable } from "./variable.ts";
+import { variables } from "./variables.ts";
 
 /** `.env.example`: every variable that exists, its default, what it means. All are commented out, so the file changes nothing as it is. */
 export function renderEnvExample(): string {
@@ -6,7 +7,8 @@ export function renderEnvExample(): string {
     "# Settings of vaultwarden-stream. Copy this file to .env and take the # from the lines that you change.",
     "# Made from the table in apps/vaultwarden-stream/src/config/variables.ts; do not edit it by hand.",
     "#",
-    "# Every NAME can be given as NAME_FILE=<path> instead, a file that holds the value. Empty is the same as not set.",
+    "# Every NAME can be given as NAME_FILE=<path> instead, a file that holds the value. Empty is the same as not set,",
+    "# except for S3_PREFIX.",
     "# Everything else in the environment goes to Vaultwarden as it is: DATA_FOLDER, DOMAIN, ROCKET_PORT, ADMIN_TOKEN …",
   ];
   const groups = [...new Set(variables.map(({ group }) => group))];

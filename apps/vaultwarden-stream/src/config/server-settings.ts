@@ -1,6 +1,7 @@
 import { dirname, join, resolve } from "node:path";
 import { parseEnv } from "node:util";
-import type { ConfigProblem, Environment, ReadTextFile } from "./config.ts";
+import type { Environment, ReadTextFile } from "./config.ts";
+import type { ConfigProblem } from "./config-problem.ts";
 
 /**
  * The few settings of Vaultwarden that decide what we stream and how we stop it, resolved as the server resolves them:

@@ -1,44 +1,26 @@
-import { z } from "zod";
-import { parseDurationMs, parseSecondsMs } from "./duration.ts";
+import { profileVariables } from "./profile-variables.ts";
+import { storeVariables } from "./store-variables.ts";
+import type { Variable } from "./variable.ts";
+import { duration, oneOf, seconds, text } from "./variable-schemas.ts";
 
-/**
- * The variables that exist so far, as data: the reader, the check for unknown names and `.env.example` are made from it.
- * The complete contract, with what comes later, is in docs/environment.
- */
-export interface Variable {
-  readonly name: string;
-  readonly group: string;
-  /** Other tools' names for it, still good. */
-  readonly aliases?: readonly string[];
-  /** As it would be written; undefined: there is none. */
-  readonly defaultText: string | undefined;
-  /** What is accepted, in words, for errors and for the example file. */
-  readonly accepts: string;
-  /** One sentence for people who have never seen it. */
-  readonly meaning: string;
-  /** From the text of the environment to the value; an issue's message says what to write instead. */
-  readonly schema: z.ZodType<unknown, string>;
-}
-
-const sync = duration({ minMs: 10, maxMs: 3_600_000 });
-
+/** Every variable that exists so far. The complete contract, with what comes later, is in docs/environment. */
 export const variables: readonly Variable[] = [
+  ...storeVariables,
   {
-    name: "STORE_DIR",
-    group: "Store",
-    defaultText: undefined,
-    accepts: "a path",
-    meaning:
-      "The directory that everything is stored in: a mounted disk of another machine, or for a trial. Required, until S3 comes with the next release.",
-    schema: z.string(),
-  },
-  {
+    // The role decides who writes: set to nothing by accident, it must not make a primary.
     name: "NODE_ROLE",
     group: "Deployment",
+    emptyIsSet: true,
     defaultText: "primary",
     accepts: "primary",
     meaning: "What this machine is. A secondary (standby) comes with a later release.",
-    schema: oneOf({ primary: "primary" }, { secondary: "a standby comes with a later release" }),
+    schema: oneOf(
+      { primary: "primary" },
+      {
+        secondary: "a standby comes with a later release",
+        "": "an empty role is taken for an accident",
+      },
+    ),
   },
   {
     name: "DEPLOYMENT_MODE",
@@ -52,6 +34,24 @@ export const variables: readonly Variable[] = [
     ),
   },
   {
+    name: "ON_DIVERGENCE",
+    group: "Start",
+    defaultText: "stop",
+    accepts: "stop, local, remote",
+    meaning:
+      "Which side goes on when the database here and the store both have what the other lacks. The other one is always kept.",
+    schema: oneOf({ stop: "stop", local: "local", remote: "remote" }),
+  },
+  {
+    name: "ALLOW_EMPTY_START",
+    group: "Start",
+    defaultText: undefined,
+    accepts: "the value of S3_PREFIX",
+    meaning:
+      "Begins a new vault although the bucket holds one under another prefix, which is mostly a typo in S3_PREFIX.",
+    schema: text(),
+  },
+  {
     name: "REPLICATION_SYNC_INTERVAL",
     group: "Database",
     aliases: ["LITESTREAM_SYNC_INTERVAL"],
@@ -59,7 +59,7 @@ export const variables: readonly Variable[] = [
     accepts: "a duration from 10ms to 1h",
     meaning:
       "Longest time that commits are batched under load; after a quiet time the first one ships at once.",
-    schema: sync,
+    schema: duration({ minMs: 10, maxMs: 3_600_000 }),
   },
   {
     name: "REPLICATION_SHUTDOWN_TIMEOUT",
@@ -86,7 +86,7 @@ export const variables: readonly Variable[] = [
     accepts: "a path",
     meaning:
       "Only checked: the predecessor's path of the database must be the one that the vault's own settings give.",
-    schema: z.string(),
+    schema: text(),
   },
   {
     name: "VAULTWARDEN_BIN",
@@ -94,7 +94,7 @@ export const variables: readonly Variable[] = [
     defaultText: undefined,
     accepts: "a path",
     meaning: "The server to start. Without it, `vaultwarden` is looked for in the PATH.",
-    schema: z.string(),
+    schema: text(),
   },
   {
     name: "STREAM_LOG_LEVEL",
@@ -112,47 +112,5 @@ export const variables: readonly Variable[] = [
     meaning: "Form of our own log: lines to read, or one JSON object a line.",
     schema: oneOf({ text: "text", json: "json" }),
   },
+  ...profileVariables,
 ];
-
-function duration(bounds: { minMs: number; maxMs: number }): z.ZodType<number, string> {
-  return bounded(parseDurationMs, bounds, "write a number with its unit, like 500ms, 1s or 1h30m");
-}
-
-function seconds(bounds: { minMs: number; maxMs: number }): z.ZodType<number, string> {
-  return bounded(parseSecondsMs, bounds, "write seconds, like 30, or a duration, like 1m30s");
-}
-
-function bounded(
-  parse: (text: string) => number | undefined,
-  { minMs, maxMs }: { minMs: number; maxMs: number },
-  remedy: string,
-): z.ZodType<number, string> {
-  return z.string().transform((text, context) => {
-    const ms = parse(text);
-    if (ms !== undefined && ms >= minMs && ms <= maxMs) return ms;
-    context.addIssue({
-      code: "custom",
-      message:
-        ms === undefined ? remedy : `out of range: it must lie between ${minMs} ms and ${maxMs} ms`,
-    });
-    return z.NEVER;
-  });
-}
-
-/** @param later - words that will be good one day, each with the reason why not yet. */
-function oneOf<T extends string>(
-  words: Readonly<Record<string, T>>,
-  later: Readonly<Record<string, string>> = {},
-): z.ZodType<T, string> {
-  return z.string().transform((text, context) => {
-    const word = text.toLowerCase();
-    const value = Object.hasOwn(words, word) ? words[word] : undefined;
-    if (value !== undefined) return value;
-    const known = Object.keys(words).join(", ");
-    context.addIssue({
-      code: "custom",
-      message: Object.hasOwn(later, word) ? `${later[word]}; write ${known}` : `write ${known}`,
-    });
-    return z.NEVER;
-  });
-}

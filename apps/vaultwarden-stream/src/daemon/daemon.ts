@@ -1,3 +1,4 @@
+import { openObjectStore } from "@vaultwarden-stream/object-store";
 import {
   formatTxid,
   type Replication,
@@ -12,6 +13,7 @@ import type { Logger } from "../logger.ts";
 import type { ChildCommand } from "./child-command.ts";
 import { childEnvironment } from "./child-environment.ts";
 import { endOrphanedServer, refuseIfInUse } from "./exclusive-use.ts";
+import { describeStore, requireAnswer } from "./inspect-store.ts";
 import { identifyProcess } from "./process-identity.ts";
 import { shutDown } from "./shutdown.ts";
 import { prepareDatabase, startStream } from "./start.ts";
@@ -49,12 +51,18 @@ export async function runDaemon(options: DaemonOptions, stop: AbortSignal): Prom
   refuseIfInUse(database);
 
   const status = new StatusFile(
-    { daemon: identifyProcess(process.pid), url: settings.url, database, store: config.storeDir },
+    {
+      daemon: identifyProcess(process.pid),
+      url: settings.url,
+      database,
+      store: describeStore(config.store),
+    },
     (error) => log.warn(`the status file cannot be written: ${(error as Error).message}`),
   );
   status.update({});
   try {
-    const start = { database, storeDir: config.storeDir, log, signal: stop };
+    const start = { database, store: config.store, log, signal: stop };
+    if (config.mustAnswer) await requireAnswer(openObjectStore(config.store), stop);
     await prepareDatabase(start);
     return await runPrepared(options, start, status, stop);
   } catch (error) {

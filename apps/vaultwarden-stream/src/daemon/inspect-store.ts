@@ -1,4 +1,9 @@
-import { type ObjectStore, RetryingStore } from "@vaultwarden-stream/object-store";
+import {
+  type ObjectStore,
+  openObjectStore,
+  RetryingStore,
+  type StoreLocation,
+} from "@vaultwarden-stream/object-store";
 import type { StoreState } from "./plan-start.ts";
 
 /** Where the timelines of the database lie; epochs lie beside it. */
@@ -19,6 +24,20 @@ export async function inspectStore(store: ObjectStore, signal: AbortSignal): Pro
   }
   const example = await firstKey(retrying, "", signal);
   return example === undefined ? { kind: "unused" } : { kind: "foreign", example };
+}
+
+/**
+ * Proves that the bucket is there and lets us list: one page of the listing says what a HEAD of the bucket would.
+ *
+ * @throws {ObjectStoreError} whatever it answers instead.
+ */
+export async function requireAnswer(store: ObjectStore, signal: AbortSignal): Promise<void> {
+  await firstKey(new RetryingStore(store, { budgetMs: retryBudgetMs }), "", signal);
+}
+
+/** Where the store is, for people; without credentials. */
+export function describeStore(location: StoreLocation): string {
+  return openObjectStore(location).properties.location;
 }
 
 async function firstKey(

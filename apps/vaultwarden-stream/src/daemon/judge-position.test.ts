@@ -27,12 +27,7 @@ function store(
 ): Lineage {
   return {
     head: timelines.findLast(([, highest]) => highest > 0)?.[0] ?? "",
-    epochs: timelines.map(([timeline], index) => ({
-      epoch: index + 1,
-      timeline,
-      startedAt: new Date(0),
-      released: null,
-    })),
+    epochs: timelines.map(([timeline]) => ({ timeline })),
     timelines: timelines
       .filter(([, highest]) => highest > 0)
       .map(([timeline, highest, parent]) => ({

@@ -10,7 +10,8 @@ export type PositionVerdict =
   /** Both have what the other lacks. */
   | { readonly verdict: "diverged"; readonly why: string };
 
-export type Lineage = Pick<ReplicaListing, "head" | "epochs"> & {
+export type Lineage = Pick<ReplicaListing, "head"> & {
+  readonly epochs: readonly Pick<ReplicaListing["epochs"][number], "timeline">[];
   readonly timelines: readonly Pick<
     ReplicaListing["timelines"][number],
     "timeline" | "parent" | "files"
@@ -68,7 +69,7 @@ function behindOrDiverged(unstored: readonly TxidRange[], why: string): Position
 /** Where the head's history left the timeline; undefined if it does not come from it. */
 function branchTxid({ head, timelines }: Lineage, ancestor: string): Txid | undefined {
   const seen = new Set<string>(); // foreign records may name each other in a circle
-  let name: string | undefined = head;
+  let name: string | undefined = head ?? undefined;
   while (name !== undefined && !seen.has(name)) {
     seen.add(name);
     const parent: { timeline: string; txid: Txid } | null | undefined = timelines.find(

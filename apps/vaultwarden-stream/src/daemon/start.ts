@@ -1,5 +1,5 @@
 import { statSync } from "node:fs";
-import { openObjectStore } from "@vaultwarden-stream/object-store";
+import { openObjectStore, type StoreLocation } from "@vaultwarden-stream/object-store";
 import { listReplica, type Replication, type ReplicationEvent, replicate } from "wal-replicator";
 import { CommandError } from "wal-replicator/command-line";
 import type { Logger } from "../logger.ts";
@@ -14,7 +14,7 @@ import { readSpoolContents } from "./spool-contents.ts";
 
 export interface StartOptions {
   readonly database: string;
-  readonly storeDir: string;
+  readonly store: StoreLocation;
   readonly log: Logger;
   /** Aborts whatever the start waits for. */
   readonly signal: AbortSignal;
@@ -62,7 +62,7 @@ export async function startStream(
   const start = (): Promise<Replication> =>
     replicate({
       database,
-      replica: options.storeDir,
+      replica: options.store,
       // This process opens the database by no other means.
       home: "in-process",
       timelinesUnder,
@@ -91,12 +91,12 @@ export async function startStream(
 /** @returns why the store's history has to be restored first, or undefined. @throws {CommandError} `LOCAL_DIVERGED` */
 async function findWhyBehind({
   database,
-  storeDir,
+  store,
   signal,
 }: StartOptions): Promise<string | undefined> {
   const local = readSpoolContents(database);
   if (local === undefined || isChosen(database)) return undefined;
-  const lineage = await listReplica({ replica: storeDir, timelinesUnder, signal }).catch(
+  const lineage = await listReplica({ replica: store, timelinesUnder, signal }).catch(
     ifNothingStored,
   );
   const judged = lineage === undefined ? undefined : judgePosition(local, lineage);
@@ -109,23 +109,23 @@ async function findWhyBehind({
 }
 
 async function planPreparation(options: StartOptions): Promise<StartPlan> {
-  const { database, storeDir, signal } = options;
+  const { database, store, signal } = options;
   // Throws where it may not look: that is not "nothing there" either.
   if (statSync(database, { throwIfNoEntry: false }) !== undefined) {
     return planStart({ database: "present", waitingFiles: 0, store: undefined });
   }
-  const store = await inspectStore(openObjectStore(storeDir), signal);
+  const found = await inspectStore(openObjectStore(store), signal);
   const spool = readSpoolContents(database);
   let waitingFiles = 0;
   if (spool !== undefined && spool.waiting.length > 0) {
-    const listing = await listReplica({ replica: storeDir, timelinesUnder, signal }).catch(
+    const listing = await listReplica({ replica: store, timelinesUnder, signal }).catch(
       ifNothingStored,
     );
     const stored =
       listing?.timelines.find(({ timeline }) => timeline === spool.timeline)?.files ?? [];
     waitingFiles = spool.waiting.filter((range) => !isCovered(range, stored)).length;
   }
-  return planStart({ database: "missing", waitingFiles, store });
+  return planStart({ database: "missing", waitingFiles, store: found });
 }
 
 /** A store that holds no recovery point yet is an answer; everything else that goes wrong is an error. */
@@ -133,10 +133,10 @@ function ifNothingStored(error: unknown): undefined {
   if ((error as { code?: unknown }).code !== "NOTHING_TO_RESTORE") throw error;
 }
 
-async function restoreNewest({ database, storeDir, log, signal }: StartOptions): Promise<void> {
+async function restoreNewest({ database, store, log, signal }: StartOptions): Promise<void> {
   const { result, aside } = await restoreIntoPlace({
     database,
-    storeDir,
+    store,
     wanted: {},
     keepsResumeState: true,
     signal,

@@ -12,6 +12,7 @@ function timeline(
 ): ReplicaListing["timelines"][number] {
   return {
     timeline: name,
+    role: "head",
     parent,
     levels: [],
     files: [],

@@ -19,7 +19,7 @@ export function findRecoveryPoint(
   wanted: WantedPoint,
 ): FoundPoint | undefined {
   const seen = new Set<string>(); // foreign records may name each other in a circle
-  let name: string | undefined = wanted.timeline ?? head;
+  let name: string | undefined = wanted.timeline ?? head ?? undefined;
   let txidMax: bigint | undefined;
   while (name !== undefined && !seen.has(name)) {
     seen.add(name);

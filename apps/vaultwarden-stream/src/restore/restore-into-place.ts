@@ -1,4 +1,5 @@
 import { rmSync, statSync } from "node:fs";
+import type { StoreLocation } from "@vaultwarden-stream/object-store";
 import {
   formatTxid,
   type RestoreProgress,
@@ -21,7 +22,7 @@ export interface WantedPoint {
 export interface RestoreIntoPlaceOptions {
   /** Where the database goes. What lies there is kept aside. Nobody may have it open. */
   readonly database: string;
-  readonly storeDir: string;
+  readonly store: StoreLocation;
   readonly wanted: WantedPoint;
   /** Leave what the stream needs to go on from here; for a database that a vault will run on. */
   readonly keepsResumeState: boolean;
@@ -47,7 +48,7 @@ export async function restoreIntoPlace(
   const incoming = incomingPath(database);
   discardIncoming(database);
   const result = await restore({
-    replica: options.storeDir,
+    replica: options.store,
     timelinesUnder,
     target: incoming,
     ...point,

@@ -173,9 +173,18 @@ function toOption(spec: OptionSpec, streams: CommandLineStreams): Option {
 }
 
 function parseLogLevel(text: string): LogLevel {
-  const level = logLevels.find((known) => known === text);
-  if (level === undefined) throw unknownName("log level", text, logLevels, "");
-  return level;
+  return parseChoice(text, logLevels, "log level");
+}
+
+/** For options that take one of a few words. @throws a usage error with the nearest of them. */
+export function parseChoice<T extends string>(
+  text: string,
+  choices: readonly T[],
+  what = "value",
+): T {
+  const choice = choices.find((known) => known === text);
+  if (choice === undefined) throw unknownName(what, text, choices, "");
+  return choice;
 }
 
 /** Commander neither exits nor words errors: both are ours. */

@@ -18,9 +18,9 @@ export function describeEvent(event: ReplicationEvent): EventLine {
           ? ""
           : `, branched from ${event.parent.timeline} at ${formatTxid(event.parent.txid)}`;
       const how = event.continued ? "continues" : "begins";
-      return info(
-        `epoch ${event.epoch} ${how} timeline ${event.timeline}${branch} (${event.reason})`,
-      );
+      const who = event.epoch === null ? "no epoch yet:" : `epoch ${event.epoch}`;
+      const text = `${who} ${how} timeline ${event.timeline}${branch} (${event.reason})`;
+      return event.epoch === null ? warn(text) : info(text);
     }
     case "captured":
       return {
@@ -42,6 +42,41 @@ export function describeEvent(event: ReplicationEvent): EventLine {
       );
     case "store-recovered":
       return info(`the store answers again, after ${formatDuration(event.failedForMs)}`);
+    case "spool-merged":
+      return info(
+        `merged ${formatTxid(event.from)} to ${formatTxid(event.to)} into ${formatTxid(event.into)} while they wait for the store`,
+      );
+    case "spool-full":
+      return warn(`the spool is full: ${event.message} (${event.code}). ${event.hint}`);
+    case "spool-recovered":
+      return info(`the spool takes captures again, after ${formatDuration(event.failedForMs)}`);
+    case "store-probed": {
+      const text = `conditional writes of the store: ${event.message}`;
+      if (event.verdict === "atomic") return info(text);
+      return warn(`${text} A second writer is detected here, and not prevented`);
+    }
+    case "waiting":
+      return warn(
+        `waiting: ${event.message}. It is stale in ${formatDuration(event.forMs)} if nobody renews it; stop the other one, or take over explicitly`,
+      );
+    case "epoch-taken":
+      return info(`took epoch ${event.epoch} of timeline ${event.timeline}`);
+    case "lease-failing":
+      return warn(
+        `the lease cannot be renewed: ${event.message} (${event.code}); another host may take over once it is stale`,
+      );
+    case "lease-renewed":
+      return { level: "debug", text: "renewed the lease" };
+    case "fenced":
+      return warn(
+        `fenced: ${event.message}. Stop the application: what it commits from now on is kept on a timeline of its own, and is no part of the newest history`,
+      );
+    case "base-stored":
+      return info(
+        `stored the base of the timeline up to ${formatTxid(event.txid)}, ${formatBytes(event.bytes)}`,
+      );
+    case "base-failing":
+      return warn(`the base of the timeline is delayed: ${event.message} (${event.code})`);
     case "database-replaced":
       return warn("another file lies at the database's path: a new timeline begins with it");
     case "helper-restarted":

@@ -37,6 +37,9 @@ const exitCodeByErrorCode: Readonly<Record<string, ExitCode>> = {
   REPLICA_MALFORMED: exitCodes.verificationFailed,
 
   EPOCH_HELD: exitCodes.heldByAnother,
+  FENCED: exitCodes.heldByAnother,
+  HELD: exitCodes.heldByAnother,
+  LOCAL_DIVERGED: exitCodes.heldByAnother,
   FOREIGN_WRITE: exitCodes.heldByAnother,
   SPOOL_IN_USE: exitCodes.heldByAnother,
 };

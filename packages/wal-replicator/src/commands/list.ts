@@ -2,19 +2,34 @@ import type { CommandSpec } from "../command-line/command-line.ts";
 import { describeRetry } from "../command-line/describe-event.ts";
 import { formatBytes, formatCount, formatDuration, formatTime } from "../command-line/format.ts";
 import { interruptible } from "../command-line/termination.ts";
-import { listReplica, type ReplicaListing, type TimelineListing } from "../list-replica.ts";
+import {
+  type EpochListing,
+  listReplica,
+  type ReplicaListing,
+  type TimelineListing,
+  type TimelineRole,
+} from "../list-replica.ts";
 import { formatTxid } from "../ltx/txid.ts";
 import type { RecoveryRange } from "../recovery-points.ts";
 
 interface ListCommandOptions {
   readonly files?: true;
+  readonly epochs?: true;
 }
 
 export const listCommand: CommandSpec<ListCommandOptions> = {
   name: "list",
   summary: "Shows what can be restored from a replica, and how precisely.",
-  args: [["<url>", "the replica: file:///absolute/path, or a path; stock Litestream's too"]],
-  options: [{ flags: "--files", description: "show every file (--json always has them)" }],
+  args: [
+    [
+      "<url>",
+      "the replica: s3://bucket/prefix, file:///absolute/path, or a path; stock Litestream's too",
+    ],
+  ],
+  options: [
+    { flags: "--files", description: "show every file (--json always has them)" },
+    { flags: "--epochs", description: "show every epoch (--json always has them)" },
+  ],
   examples: ["wal-replicator list /backups/app", "wal-replicator list file:///backups/app --json"],
   doing: ({ args }) => `listing of ${args[0]}`,
   run: async ({ args, options, output }) => {
@@ -25,7 +40,7 @@ export const listCommand: CommandSpec<ListCommandOptions> = {
         signal,
       }),
     );
-    output.result(toReport(listing), describeListing(listing, options.files === true));
+    output.result(toReport(listing), describeListing(listing, options));
     return undefined;
   },
 };
@@ -50,30 +65,46 @@ function toReport(listing: ReplicaListing): object {
   };
 }
 
-function describeListing(listing: ReplicaListing, withFiles: boolean): string {
+function describeListing(listing: ReplicaListing, options: ListCommandOptions): string {
   const lines = [`replica ${listing.location}`];
   for (const timeline of listing.timelines) {
-    lines.push("", ...describeTimeline(timeline, timeline.timeline === listing.head, withFiles));
+    lines.push("", ...describeTimeline(timeline, options.files === true));
   }
-  const newest = listing.epochs.at(-1);
-  if (newest !== undefined) {
-    const state =
-      newest.released === null
-        ? "not released: it still writes, or ended without saying so"
-        : `released at ${formatTxid(newest.released.txid)}`;
-    lines.push("", `epoch ${newest.epoch}, since ${formatTime(newest.startedAt)}, ${state}`);
-  }
+  const shown = options.epochs === true ? listing.epochs : newestWriter(listing.epochs);
+  if (shown.length > 0) lines.push("", ...shown.map(describeEpoch));
   return lines.join("\n");
 }
 
-function describeTimeline(
-  timeline: TimelineListing,
-  isHead: boolean,
-  withFiles: boolean,
-): string[] {
+function newestWriter(epochs: readonly EpochListing[]): EpochListing[] {
+  return epochs.filter(({ kind }) => kind === "writer").slice(-1);
+}
+
+function describeEpoch(listed: EpochListing): string {
+  const { epoch, kind, owner, timeline, startedAt, released, aliveAt, leaseAgeMs } = listed;
+  const name = kind === "branch" ? `epoch ${epoch} (a branch)` : `epoch ${epoch}`;
+  const lease =
+    leaseAgeMs === null
+      ? `last sign of life ${formatTime(aliveAt)}`
+      : `last sign of life ${formatDuration(Math.max(0, leaseAgeMs))} ago`;
+  const state =
+    released === null
+      ? `not released, ${lease}`
+      : `released at ${formatTxid(released.txid)}, ${formatTime(released.at)}`;
+  return `${name}, since ${formatTime(startedAt)}, by process ${owner.pid} on ${owner.host}: timeline ${timeline}, ${state}`;
+}
+
+const roles: Record<TimelineRole, string> = {
+  head: "the head: what a restore takes",
+  ancestor: "the head came from it",
+  branch: "a branch: what a fenced or diverged side had; restore it by its name",
+  lost: "a lost line: its writer was overtaken; restore it by its name",
+  stock: "not part of the head",
+};
+
+function describeTimeline(timeline: TimelineListing, withFiles: boolean): string[] {
   const name =
     timeline.timeline === "" ? "(unnamed, as stock Litestream writes it)" : timeline.timeline;
-  const lines = [`timeline ${name}${isHead ? ", the head: what a restore takes" : ""}`];
+  const lines = [`timeline ${name}, ${roles[timeline.role]}`];
   if (timeline.parent !== null) {
     lines.push(
       `  branched from ${timeline.parent.timeline} at TXID ${formatTxid(timeline.parent.txid)}`,

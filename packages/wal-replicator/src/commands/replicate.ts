@@ -1,21 +1,29 @@
 import { CommandError, InterruptedError, usageError } from "../command-line/command-error.ts";
-import type { CommandCall, CommandSpec } from "../command-line/command-line.ts";
+import { type CommandCall, type CommandSpec, parseChoice } from "../command-line/command-line.ts";
 import { describeEvent } from "../command-line/describe-event.ts";
 import { exitCodeOfErrorCode, exitCodes } from "../command-line/exit-codes.ts";
 import { formatCount, formatDuration } from "../command-line/format.ts";
 import type { Output } from "../command-line/output.ts";
 import { onTermination } from "../command-line/termination.ts";
+import { ReplicationError } from "../errors.ts";
 import type { ReplicationEvent } from "../events.ts";
 import { formatTxid } from "../ltx/txid.ts";
 import { replicate } from "../replicate.ts";
 import type { Replication, StopResult } from "../replication.ts";
+import type { IfHeld, OnDivergence } from "../start/plan-start.ts";
 import { isDatabaseAwaited } from "../wait-for-database.ts";
 import { ChildCommand } from "./child-command.ts";
 
 interface ReplicateCommandOptions {
   readonly once?: true;
   readonly convertToWal?: true;
+  readonly ifHeld?: IfHeld;
+  readonly onDivergence?: OnDivergence;
 }
+
+const ifHeldChoices: readonly IfHeld[] = ["wait", "refuse", "take-over"];
+/** The store's side cannot go on under an application: `restore` puts it in place first. */
+const onDivergenceChoices: readonly OnDivergence[] = ["stop", "local"];
 
 /** How long the tail may take to ship at the end; what does not fit waits in the spool for the next start. */
 const stopTimeoutMs = 30_000;
@@ -25,7 +33,7 @@ export const replicateCommand: CommandSpec<ReplicateCommandOptions> = {
   summary: "Streams a database to a replica until SIGTERM or Ctrl-C.",
   args: [
     ["<db>", "path of the SQLite database; waited for if it is missing, never created"],
-    ["<url>", "the replica: file:///absolute/path, or a path"],
+    ["<url>", "the replica: s3://bucket/prefix, file:///absolute/path, or a path"],
     [
       "[command...]",
       "behind --: the application; it starts when the stream holds the database, and ends it",
@@ -35,6 +43,18 @@ export const replicateCommand: CommandSpec<ReplicateCommandOptions> = {
   options: [
     { flags: "--once", description: "ship what is there and exit" },
     { flags: "--convert-to-wal", description: "switch a database in another journal mode to WAL" },
+    {
+      flags: "--if-held <what>",
+      description:
+        "while another host holds the replica: wait (default), refuse (exit 5), or take-over",
+      parse: (text) => parseChoice(text, ifHeldChoices),
+    },
+    {
+      flags: "--on-divergence <what>",
+      description:
+        "if database and replica both have what the other lacks: stop (default), or local goes on; both are kept",
+      parse: (text) => parseChoice(text, onDivergenceChoices),
+    },
   ],
   examples: [
     "wal-replicator replicate app.db /backups/app",
@@ -56,6 +76,8 @@ interface ReplicateRequest {
   readonly database: string;
   readonly location: string;
   readonly command: readonly string[] | undefined;
+  readonly ifHeld: IfHeld;
+  readonly onDivergence: OnDivergence;
 }
 
 function readRequest(call: CommandCall<ReplicateCommandOptions>): ReplicateRequest {
@@ -76,7 +98,13 @@ function readRequest(call: CommandCall<ReplicateCommandOptions>): ReplicateReque
       "leave out one of the two",
     );
   }
-  return { database, location, command: behindDashes };
+  return {
+    database,
+    location,
+    command: behindDashes,
+    ifHeld: options.ifHeld ?? "wait",
+    onDivergence: options.onDivergence ?? "stop",
+  };
 }
 
 /** One run: the stream, the application around which it lies, and the signals that end both. */
@@ -90,6 +118,7 @@ class Streaming {
   readonly #asked = Promise.withResolvers<void>();
   readonly #impatient = Promise.withResolvers<never>();
   readonly #storeFailing = Promise.withResolvers<undefined>();
+  readonly #fenced = Promise.withResolvers<never>();
   #child: ChildCommand | undefined;
   #isStopping = false;
   readonly stopListening: () => void;
@@ -100,6 +129,7 @@ class Streaming {
     this.#output = call.output;
     this.#isTerminal = call.streams.stdin.isTTY === true;
     this.#impatient.promise.catch(() => {});
+    this.#fenced.promise.catch(() => {});
     this.stopListening = onTermination((signal, count) => {
       this.#startAborted.abort(new InterruptedError(signal));
       this.#asked.resolve();
@@ -134,6 +164,8 @@ class Streaming {
       home: "in-process",
       waitForDatabase: this.#options.once !== true,
       convertToWal: this.#options.convertToWal === true,
+      ifHeld: this.#request.ifHeld,
+      onDivergence: this.#request.onDivergence,
       signal: this.#startAborted.signal,
       onEvent: (event) => this.#say(event),
     });
@@ -174,7 +206,10 @@ class Streaming {
         this.#storeFailing.promise,
       );
     }
-    reasonsToEnd.push(replication.ended.then(() => undefined));
+    reasonsToEnd.push(
+      replication.ended.then(() => undefined),
+      this.#fenced.promise,
+    );
 
     let ended: { readonly code: number } | undefined;
     let failure: { readonly error: unknown } | undefined;
@@ -248,6 +283,15 @@ class Streaming {
 
   #say(event: ReplicationEvent): void {
     if (event.type === "store-failing") this.#storeFailing.resolve(undefined);
+    if (event.type === "fenced") {
+      this.#fenced.reject(
+        new ReplicationError(
+          "FENCED",
+          event.message,
+          "What was captured here is kept on a timeline of its own. Leave the other one running, or stop it and start here again.",
+        ),
+      );
+    }
     const { level, text } = describeEvent(event);
     this.#output[level](text, { event });
   }

@@ -33,7 +33,12 @@ type RestoreCall = CommandCall<RestoreCommandOptions>;
 export const restoreCommand: CommandSpec<RestoreCommandOptions> = {
   name: "restore",
   summary: "Restores a database: beside the target, verified, then renamed to it.",
-  args: [["<url>", "the replica: file:///absolute/path, or a path; stock Litestream's too"]],
+  args: [
+    [
+      "<url>",
+      "the replica: s3://bucket/prefix, file:///absolute/path, or a path; stock Litestream's too",
+    ],
+  ],
   options: [
     {
       flags: "-o, --output <file>",
@@ -51,7 +56,7 @@ export const restoreCommand: CommandSpec<RestoreCommandOptions> = {
       description: "exactly this state, as `list` shows it",
       parse: parseTxidOption,
     },
-    { flags: "--timeline <name>", description: "this timeline instead of the newest" },
+    { flags: "--timeline <name>", description: "this timeline instead of the head: a branch, say" },
     { flags: "--if-db-not-exists", description: "do nothing, successfully, if the target exists" },
     {
       flags: "--if-replica-exists",

@@ -272,10 +272,11 @@ function toHelperOptions(options: ReplicateOptions): HelperOptions {
     helperPath: _____,
     ...plain
   } = options;
-  const isUrl = /^[a-z][a-z0-9+.-]*:/i.test(plain.replica);
+  const { replica } = plain;
+  const isPath = typeof replica === "string" && !/^[a-z][a-z0-9+.-]*:/i.test(replica);
   return {
     ...plain,
     database: resolvePath(plain.database),
-    replica: isUrl ? plain.replica : resolvePath(plain.replica),
+    replica: isPath ? resolvePath(replica) : replica,
   };
 }

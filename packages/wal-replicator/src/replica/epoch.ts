@@ -1,78 +1,82 @@
-import type { ObjectReading, RequestOptions } from "@vaultwarden-stream/object-store";
-import { invariant } from "../errors.ts";
 import {
-  decodeEpochRecord,
-  decodeEpochRelease,
+  isNotFound,
+  type ObjectInfo,
+  ObjectStoreError,
+  type RequestOptions,
+} from "@vaultwarden-stream/object-store";
+import { invariant } from "../errors.ts";
+import { EpochLog } from "./epoch-log.ts";
+import {
+  epochIdOf,
+  epochObjectKey,
+  readLeaseObject,
+  readRecord,
+  readRelease,
+} from "./epoch-objects.ts";
+import {
+  type EpochOwner,
   type EpochRecord,
   type EpochRelease,
   encodeEpochRecord,
   encodeEpochRelease,
-  epochObjectBytesMax,
   malformedEpoch,
 } from "./epoch-record.ts";
 import type { ReplicaRoot } from "./replica.ts";
 import { ReplicaError } from "./replica-error.ts";
-import { epochNumberMax, formatEpochKey, parseEpochKey } from "./replica-layout.ts";
+import { type EpochKeyParts, epochNumberMax } from "./replica-layout.ts";
 
-export type { EpochRecord, EpochRelease } from "./epoch-record.ts";
-
-/** What the store says of an epoch. */
-export interface Epoch {
-  readonly record: EpochRecord;
-  /** Null: its owner still writes, or ended without a release. */
-  readonly released: EpochRelease | null;
-}
+export { EpochLog } from "./epoch-log.ts";
 
 /**
- * Reads all epochs, ascending. One LIST, and one or two small GETs an epoch, some at a time. None: nothing of ours was ever here.
+ * How an epoch is taken (architecture.md D3).
  *
- * @throws {ReplicaError} `REPLICA_MALFORMED`: a start must not decide on epochs that it cannot read.
+ * `exclusive`: by creating its number if it is absent, where the store is proved to let only one writer do that. `detected`: under number and
+ * nonce, and whoever is above is seen in a listing: two writers are found out and not prevented, and each has a timeline of its own.
  */
-export async function listEpochs(
-  root: ReplicaRoot,
-  options: RequestOptions = {},
-): Promise<Epoch[]> {
-  const { numbers, released } = await listEpochNumbers(root, options);
-  const epochs: Epoch[] = [];
-  for (let start = 0; start < numbers.length; start += readsAtOnce) {
-    const batch = numbers.slice(start, start + readsAtOnce).map(async (epoch): Promise<Epoch> => {
-      const [record, release] = await Promise.all([
-        readRecord(root, epoch, options),
-        released.has(epoch) ? readRelease(root, epoch, options) : null,
-      ]);
-      return { record, released: release };
-    });
-    epochs.push(...(await Promise.all(batch)));
-  }
-  return epochs;
-}
+export type EpochMode =
+  | { readonly kind: "exclusive" }
+  | {
+      readonly kind: "detected";
+      /**
+       * Create the plain number too, if it is absent: a holder who believes that the store is exclusive looks for nothing else. Where
+       * the store refuses or ignores conditions nobody can believe that.
+       */
+      readonly alsoPlain: boolean;
+    };
 
 /**
- * Takes the next epoch number. Durability point: when it resolves, the record is stored, and where the store's
- * `createIfAbsent` is atomic nobody else has that number.
+ * Takes the next epoch. Durability point: when it resolves, the record is stored. In exclusive mode nobody else has that number; in
+ * detected mode no higher writer was there after it was written.
  *
  * @param makeRecord - called for every attempt, with the number to take. Another's epoch may have appeared since the last one.
  * @returns the record that was stored.
- * @throws {ReplicaError} `EPOCH_HELD` if others are faster time and again.
+ * @throws {ReplicaError} `EPOCH_HELD` if others are faster time and again, or another writer took a higher epoch at the same moment.
  */
 export async function takeEpoch(
   root: ReplicaRoot,
-  makeRecord: (epoch: number) => EpochRecord,
+  mode: EpochMode,
+  makeRecord: (epoch: number) => Omit<EpochRecord, "keyedByNonce">,
   options: RequestOptions = {},
 ): Promise<EpochRecord> {
+  let log = await EpochLog.read(root, options);
   for (let attempt = 1; attempt <= takeAttemptsMax; attempt += 1) {
-    const { numbers } = await listEpochNumbers(root, options);
-    const epoch = (numbers.at(-1) ?? 0) + 1;
-    const record = makeRecord(epoch);
+    if (attempt > 1) log = await log.readAgain(options);
+    const epoch = log.highestNumber + 1;
+    const made = makeRecord(epoch);
     invariant(
-      record.epoch === epoch && epoch <= epochNumberMax,
+      made.epoch === epoch && epoch <= epochNumberMax,
       "an epoch is taken under its number",
     );
-    const key = root.prefix + formatEpochKey(epoch, "record");
-    const outcome = await root.store.putIfAbsent(key, encodeEpochRecord(record), options);
-    if (outcome === "created") return record;
-    // A repeated request may have met the object that its first attempt stored; the nonce tells.
-    if ((await readRecord(root, epoch, options)).nonce === record.nonce) return record;
+    const record: EpochRecord = mode.kind === "exclusive" ? made : { ...made, keyedByNonce: true };
+    if (mode.kind === "exclusive" || mode.alsoPlain) {
+      if (!(await createPlain(root, record, options))) continue;
+    }
+    if (mode.kind === "detected") {
+      const key = epochObjectKey(root, epochIdOf(record), "record");
+      await root.store.put(key, encodeEpochRecord(record), options);
+      await yieldToHigher(log, record, options);
+    }
+    return record;
   }
   throw new ReplicaError(
     "EPOCH_HELD",
@@ -96,63 +100,92 @@ export async function releaseEpoch(
   release: EpochRelease,
   options: RequestOptions = {},
 ): Promise<void> {
-  const key = root.prefix + formatEpochKey(record.epoch, "released");
-  const outcome = await root.store.putIfAbsent(key, encodeEpochRelease(release), options);
+  const id = epochIdOf(record);
+  const key = epochObjectKey(root, id, "released");
+  const bytes = encodeEpochRelease(release);
+  // A key with our nonce is ours alone, and a store that nothing is proved of may refuse conditions.
+  if (record.keyedByNonce === true) return await root.store.put(key, bytes, options);
+  const outcome = await root.store.putIfAbsent(key, bytes, options);
   if (outcome === "created") return;
-  const found = await readRelease(root, record.epoch, options);
+  const found = await readRelease(root, id, options);
   if (found.txid !== release.txid || found.rollingChecksum !== release.rollingChecksum) {
     throw malformedEpoch(key, "the epoch was already released at another position");
   }
 }
 
-const readsAtOnce = 8;
+/**
+ * When the owner of an epoch last showed that it is alive: its lease, or, until the first renewal, the record itself. Two clocks would
+ * make a living lease stale, so the age is the store's own: the time of its answer minus the time of the write.
+ *
+ * @throws {ReplicaError} `REPLICA_MALFORMED` if the lease cannot be read: that is no stale lease.
+ */
+export async function readLease(
+  root: ReplicaRoot,
+  epoch: EpochRecord,
+  options: RequestOptions = {},
+): Promise<{ readonly ageMs: number; readonly owner: EpochOwner }> {
+  const id = epochIdOf(epoch);
+  const found = await unlessAbsent(readLeaseObject(root, id, options));
+  if (found !== undefined) {
+    return { ageMs: ageByStore(found.info), owner: found.lease.owner };
+  }
+  const head = (of: EpochKeyParts): Promise<ObjectInfo> =>
+    root.store.head(epochObjectKey(root, of, "record"), options);
+  // Whoever died between its two writes has left the plain number alone.
+  const info = (await unlessAbsent(head(id))) ?? (await head({ ...id, nonce: undefined }));
+  return { ageMs: ageByStore(info), owner: epoch.owner };
+}
+
+async function unlessAbsent<T>(reading: Promise<T>): Promise<T | undefined> {
+  try {
+    return await reading;
+  } catch (error) {
+    if (isNotFound(error)) return undefined;
+    throw error;
+  }
+}
+
 const takeAttemptsMax = 10;
 
-interface EpochNumbers {
-  /** Ascending. */
-  readonly numbers: readonly number[];
-  readonly released: ReadonlySet<number>;
-}
-
-async function listEpochNumbers(root: ReplicaRoot, options: RequestOptions): Promise<EpochNumbers> {
-  const numbers: number[] = [];
-  const released = new Set<number>();
-  for await (const page of root.store.list(`${root.prefix}epochs/`, options)) {
-    for (const info of page) {
-      const parsed = parseEpochKey(info.key.slice(root.prefix.length));
-      if (parsed?.object === "record") numbers.push(parsed.epoch);
-      if (parsed?.object === "released") released.add(parsed.epoch);
-    }
-  }
-  return { numbers: numbers.sort((a, b) => a - b), released };
-}
-
-async function readRecord(
+/** @returns whether the plain number is ours now. */
+async function createPlain(
   root: ReplicaRoot,
-  epoch: number,
+  record: EpochRecord,
   options: RequestOptions,
-): Promise<EpochRecord> {
-  const key = root.prefix + formatEpochKey(epoch, "record");
-  return decodeEpochRecord(await readSmall(await root.store.get(key, options), key), epoch, key);
+): Promise<boolean> {
+  const { epoch, nonce } = record;
+  const id = { epoch, nonce: undefined };
+  const key = epochObjectKey(root, id, "record");
+  const outcome = await root.store.putIfAbsent(key, encodeEpochRecord(record), options);
+  if (outcome === "created") return true;
+  // A repeated request may have met the object that its first attempt stored; the nonce tells.
+  return (await readRecord(root, id, options)).nonce === nonce;
 }
 
-async function readRelease(
-  root: ReplicaRoot,
-  epoch: number,
+/** Of two who took an epoch at the same moment, both may have been told that it is theirs: the lower one has shipped nothing yet, and stops. */
+async function yieldToHigher(
+  log: EpochLog,
+  record: EpochRecord,
   options: RequestOptions,
-): Promise<EpochRelease> {
-  const key = root.prefix + formatEpochKey(epoch, "released");
-  return decodeEpochRelease(await readSmall(await root.store.get(key, options), key), key);
+): Promise<void> {
+  if (record.kind === "branch") return;
+  const higher = await (await log.readAgain(options)).writerAbove(record);
+  if (higher === undefined) return;
+  const { host, pid } = higher.owner;
+  throw new ReplicaError(
+    "EPOCH_HELD",
+    `process ${pid} on ${host} took epoch ${higher.epoch} at the same moment, and goes first`,
+    {
+      hint: "Find out who else writes into this replica, and stop them: one database has one writer.",
+    },
+  );
 }
 
-async function readSmall(reading: ObjectReading, key: string): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const chunk of reading.body) {
-    bytes += chunk.length;
-    if (bytes > epochObjectBytesMax)
-      throw malformedEpoch(key, `it has more than ${epochObjectBytesMax} bytes`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
+function ageByStore({ key, storeTime, lastModified }: ObjectInfo): number {
+  if (storeTime !== undefined) return storeTime.getTime() - lastModified.getTime();
+  throw new ObjectStoreError(
+    "STORE_FAILED",
+    "the store's answer does not say what time it is there, so that nobody can tell how old a lease is",
+    { operation: "get", key },
+  );
 }

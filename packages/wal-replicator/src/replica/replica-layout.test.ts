@@ -7,6 +7,7 @@ import {
   isTimelineName,
   parseEpochKey,
   parseLtxKey,
+  parseTimelineName,
   timelinePrefix,
 } from "./replica-layout.ts";
 
@@ -50,14 +51,24 @@ describe("keys of LTX files", () => {
 
 describe("keys of epochs", () => {
   it("are read as they are written", () => {
-    for (const object of ["record", "released"] as const) {
-      expect(parseEpochKey(formatEpochKey(7, object))).toEqual({ epoch: 7, object });
+    for (const object of ["record", "lease", "released"] as const) {
+      for (const nonce of [undefined, "0a1b2c3d"]) {
+        const id = { epoch: 7, nonce };
+        expect(parseEpochKey(formatEpochKey(id, object))).toEqual({ ...id, object });
+      }
     }
-    expect(formatEpochKey(7, "released")).toBe("epochs/00000007.released.json");
+    expect(formatEpochKey({ epoch: 7, nonce: undefined }, "released")).toBe(
+      "epochs/00000007.released.json",
+    );
+    expect(formatEpochKey({ epoch: 7, nonce: "0a1b2c3d" }, "lease")).toBe(
+      "epochs/00000007-0a1b2c3d.lease.json",
+    );
   });
 
   it.each([
-    "epochs/00000007.lease.json",
+    "epochs/00000007.other.json",
+    "epochs/00000007-0a1b2c3.json",
+    "epochs/00000007-0A1B2C3D.json",
     "epochs/00000000.json",
     "epochs/7.json",
     "epochs/000000071.json",
@@ -73,6 +84,7 @@ describe("timelines", () => {
     const timeline = formatTimelineName(12, "0123456789abcdef0123456789abcdef");
     expect(timeline).toBe("00000012-01234567");
     expect(isTimelineName(timeline)).toBe(true);
+    expect(parseTimelineName(timeline)).toEqual({ epoch: 12, nonce: "01234567" });
     expect(timelinePrefix("db/", timeline)).toBe("db/00000012-01234567/");
   });
 

@@ -6,7 +6,8 @@ import type { Txid } from "../ltx/txid.ts";
  *
  * | Key | |
  * |---|---|
- * | `epochs/<8 digits>.json`, `epochs/<8 digits>.released.json` | who may write; released cleanly |
+ * | `epochs/<8 digits>.json`, `….lease.json`, `….released.json` | who may write; is alive; released cleanly |
+ * | `epochs/<8 digits>-<8 hex digits>.json`, … | the same where the store is not proved to give a number to one writer only |
  * | `<timelinesUnder><timeline>/ltx/<0 … 9>/<min>-<max>.ltx` | in a directory, as Litestream's file back end has it |
  * | `<timelinesUnder><timeline>/<0000 … 0009>/<min>-<max>.ltx` | elsewhere, as Litestream's S3 back end has it |
  *
@@ -64,27 +65,47 @@ export function formatTimelineName(epoch: number, nonce: string): string {
 }
 
 export function isTimelineName(text: string): boolean {
-  return /^[0-9]{8}-[0-9a-f]{8}$/.test(text);
+  return parseTimelineName(text) !== undefined;
 }
 
 /** 1 … 99,999,999: one start a minute for 190 years. */
 export const epochNumberMax = 99_999_999;
 
-export type EpochObject = "record" | "released";
+export type EpochObject = "record" | "lease" | "released";
 
-export function formatEpochKey(epoch: number, object: EpochObject): string {
-  return `epochs/${formatEpochNumber(epoch)}${object === "record" ? "" : ".released"}.json`;
+/** Which epoch a key is of. */
+export interface EpochKeyParts {
+  /** 1 … 99,999,999. */
+  readonly epoch: number;
+  /** The first 8 hex digits of its nonce; undefined: the number alone is the key. */
+  readonly nonce: string | undefined;
+}
+
+const epochSuffixes = { record: "", lease: ".lease", released: ".released" } as const;
+
+export function formatEpochKey({ epoch, nonce }: EpochKeyParts, object: EpochObject): string {
+  const name = nonce === undefined ? formatEpochNumber(epoch) : formatTimelineName(epoch, nonce);
+  return `epochs/${name}${epochSuffixes[object]}.json`;
 }
 
 /** @returns undefined for everything else that may lie below `epochs/`. */
 export function parseEpochKey(
   text: string,
-): { readonly epoch: number; readonly object: EpochObject } | undefined {
-  const match = /^epochs\/([0-9]{8})(\.released)?\.json$/.exec(text);
+): (EpochKeyParts & { readonly object: EpochObject }) | undefined {
+  const match = /^epochs\/([0-9]{8})(?:-([0-9a-f]{8}))?(?:\.(lease|released))?\.json$/.exec(text);
   if (match === null) return undefined;
   const epoch = Number(match[1]);
   if (epoch < 1) return undefined;
-  return { epoch, object: match[2] === undefined ? "record" : "released" };
+  const object = match[3] === "lease" || match[3] === "released" ? match[3] : "record";
+  return { epoch, nonce: match[2], object };
+}
+
+/** The epoch number and the nonce's beginning in a timeline's name. @returns undefined for what is no name. */
+export function parseTimelineName(
+  text: string,
+): { readonly epoch: number; readonly nonce: string } | undefined {
+  const match = /^([0-9]{8})-([0-9a-f]{8})$/.exec(text);
+  return match === null ? undefined : { epoch: Number(match[1]), nonce: match[2] as string };
 }
 
 function formatEpochNumber(epoch: number): string {

@@ -10,7 +10,15 @@ import {
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { toTxid } from "../ltx/txid.ts";
 import { encodeTestLtx, noisePage } from "./encode-test-ltx.ts";
-import { type LocalLtxFile, listTimeline, type ReplicaRoot, writeTimelineFile } from "./replica.ts";
+import { detectedOnly, exclusive, rootOf, TestStore } from "./epoch-testing.ts";
+import {
+  findTimeline,
+  type LocalLtxFile,
+  listTimeline,
+  readRollingChecksumAt,
+  readTip,
+  writeTimelineFile,
+} from "./replica.ts";
 
 const timeline = "00000001-0a0b0c0d";
 const epoch = { timeline, nonce: "0a0b0c0d".repeat(4) };
@@ -22,10 +30,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await rm(directory, { recursive: true, force: true });
 });
-
-function rootOf(store: ObjectStore): ReplicaRoot {
-  return { store, prefix: "vault/", timelinesUnder: "db/" };
-}
 
 /** A snapshot at level 0, as the first capture writes it. */
 function encodeLtx(txid: number, timestampMs: number, seed: number, pageCount = 2): Uint8Array {
@@ -50,7 +54,12 @@ describe("writeTimelineFile", () => {
   ])("stores %s with its header's time and the database's checksum", async (_, pageCount) => {
     const store = new MemoryStore();
     const bytes = encodeLtx(3, 1_795_440_712_014, 1, pageCount);
-    const { key } = await writeTimelineFile(rootOf(store), epoch, await localFile(bytes, 3));
+    const { key } = await writeTimelineFile(
+      rootOf(store),
+      epoch,
+      exclusive,
+      await localFile(bytes, 3),
+    );
     expect(key).toBe(`vault/db/${timeline}/0000/0000000000000003-0000000000000003.ltx`);
     expect(await store.head(key)).toMatchObject({
       size: bytes.length,
@@ -62,17 +71,17 @@ describe("writeTimelineFile", () => {
   it("uses the layout of Litestream's file back end in a directory, and puts snapshots at level 9", async () => {
     const store = new DirectoryStore(join(directory, "store"));
     const file = await localFile(encodeLtx(1, 1_000, 1), 1);
-    const { key } = await writeTimelineFile(rootOf(store), epoch, file, undefined, 9);
+    const { key } = await writeTimelineFile(rootOf(store), epoch, exclusive, file, 9);
     expect(key).toBe(`vault/db/${timeline}/ltx/9/0000000000000001-0000000000000001.ltx`);
   });
 
   it("takes its own file that is there already for stored", async () => {
     const root = rootOf(new MemoryStore());
     const file = await localFile(encodeLtx(1, 1_000, 1), 1);
-    const first = await writeTimelineFile(root, epoch, file);
+    const first = await writeTimelineFile(root, epoch, exclusive, file);
     // A later life of the same installation, under another epoch.
     const nonce = "f".repeat(32);
-    expect(await writeTimelineFile(root, { timeline, nonce }, file)).toEqual(first);
+    expect(await writeTimelineFile(root, { timeline, nonce }, exclusive, file)).toEqual(first);
   });
 
   it("is stored although the answer to the first attempt was lost", async () => {
@@ -83,10 +92,10 @@ describe("writeTimelineFile", () => {
         : undefined,
     );
     const file = await localFile(encodeLtx(1, 1_000, 1), 1);
-    await expect(writeTimelineFile(rootOf(faulty), epoch, file)).rejects.toMatchObject({
+    await expect(writeTimelineFile(rootOf(faulty), epoch, exclusive, file)).rejects.toMatchObject({
       code: "UNREACHABLE",
     });
-    expect(await writeTimelineFile(rootOf(faulty), epoch, file)).toMatchObject({
+    expect(await writeTimelineFile(rootOf(faulty), epoch, exclusive, file)).toMatchObject({
       key: expect.any(String),
     });
   });
@@ -99,11 +108,89 @@ describe("writeTimelineFile", () => {
     const root = rootOf(new MemoryStore());
     const ours = encodeLtx(1, 1_000, 1);
     if (theirs.length === ours.length) expect(theirs).not.toEqual(ours);
-    const { key } = await writeTimelineFile(root, epoch, await localFile(theirs, 1));
-    await expect(writeTimelineFile(root, epoch, await localFile(ours, 1))).rejects.toMatchObject({
+    const { key } = await writeTimelineFile(root, epoch, exclusive, await localFile(theirs, 1));
+    await expect(
+      writeTimelineFile(root, epoch, exclusive, await localFile(ours, 1)),
+    ).rejects.toMatchObject({
       code: "FOREIGN_WRITE",
     });
     expect((await root.store.head(key)).size).toBe(theirs.length);
+  });
+});
+
+describe("writeTimelineFile where nothing is proved", () => {
+  it.each(["honours", "ignores", "inverts", "refuses"] as const)(
+    "asks for no condition, and writes what lies there from an earlier attempt again: a store that %s them",
+    async (conditions) => {
+      const store = new TestStore(conditions);
+      const bytes = encodeLtx(3, 1_000, 1);
+      const file = await localFile(bytes, 3);
+      for (let attempt = 1; attempt <= 2; attempt += 1) {
+        const { key } = await writeTimelineFile(rootOf(store), epoch, detectedOnly, file);
+        expect(await store.head(key)).toMatchObject({
+          size: bytes.length,
+          metadata: { "rolling-checksum": "8000000000000009", "epoch-nonce": epoch.nonce },
+        });
+      }
+      expect(store.counts).toMatchObject({ put: 2, putIfAbsent: 0 });
+    },
+  );
+});
+
+describe("what a timeline records of its content", () => {
+  async function streamed(...txids: number[]) {
+    const store = new TestStore();
+    for (const txid of txids) {
+      const file = await localFile(encodeLtx(txid, 1_000, 1), txid);
+      const name = { ...file.name, rollingChecksum: `800000000000000${txid}` };
+      await writeTimelineFile(rootOf(store), epoch, exclusive, { ...file, name });
+    }
+    return { store, root: rootOf(store), catalog: await listTimeline(rootOf(store), timeline) };
+  }
+
+  it("is read by one HEAD, of the newest file or of the one that ends at a TXID", async () => {
+    const { store, root, catalog } = await streamed(1, 2, 3);
+    expect(await readTip(root, catalog)).toEqual({
+      txid: 3n,
+      rollingChecksum: "8000000000000003",
+    });
+    expect(store.counts).toMatchObject({ head: 1, get: 0 });
+    expect(await readRollingChecksumAt(root, catalog, toTxid(2))).toBe("8000000000000002");
+    expect(await readRollingChecksumAt(root, catalog, toTxid(4))).toBeUndefined();
+    expect(store.counts).toMatchObject({ head: 2, get: 0 });
+  });
+
+  it("is not known of files that stock Litestream wrote, nor of a timeline without files", async () => {
+    const { store, root } = await streamed();
+    expect(await readTip(root, await listTimeline(root, timeline))).toBeUndefined();
+    const key = `vault/db/${timeline}/0003/0000000000000001-0000000000000009.ltx`;
+    await store.put(key, encodeLtx(1, 1_000, 1));
+    expect(await readTip(root, await listTimeline(root, timeline))).toEqual({
+      txid: 9n,
+      rollingChecksum: undefined,
+    });
+  });
+
+  it("is refused if it is no checksum, and a file that cannot be asked for is no file without one", async () => {
+    const { store, root, catalog } = await streamed(1);
+    const { key } = catalog.files[0] as { key: string };
+    await store.put(key, encodeLtx(1, 1_000, 1), { metadata: { "rolling-checksum": "yes" } });
+    await expect(readTip(root, catalog)).rejects.toMatchObject({ code: "REPLICA_MALFORMED", key });
+    const forbidden = new FaultyStore(store, () => ({ kind: "error-before", code: "FORBIDDEN" }));
+    await expect(readTip(rootOf(forbidden), catalog)).rejects.toMatchObject({ code: "FORBIDDEN" });
+  });
+});
+
+describe("findTimeline", () => {
+  it("finds what the daemon wrote below a root that nobody described, and looks nowhere else below one that is", async () => {
+    const store = new MemoryStore();
+    const file = await localFile(encodeLtx(1, 1_000, 1), 1);
+    const { key } = await writeTimelineFile(rootOf(store), epoch, exclusive, file);
+    const bare = { store, prefix: "vault/", timelinesUnder: "" };
+    expect((await listTimeline(bare, timeline)).files).toEqual([]);
+    expect((await findTimeline(bare, timeline)).files).toMatchObject([{ key }]);
+    const elsewhere = { ...bare, timelinesUnder: "other/" };
+    expect((await findTimeline(elsewhere, timeline)).files).toEqual([]);
   });
 });
 

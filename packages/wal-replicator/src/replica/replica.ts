@@ -8,6 +8,8 @@ import type {
 import { ReplicationError } from "../errors.ts";
 import type { Txid } from "../ltx/txid.ts";
 import { Catalog, compareRanges, type ReplicaFile } from "./catalog.ts";
+import type { EpochMode } from "./epoch.ts";
+import { ReplicaError } from "./replica-error.ts";
 import {
   formatLtxKey,
   type LevelSyntax,
@@ -53,6 +55,22 @@ export async function listTimeline(
   return new Catalog(files.map(({ syntax: _, ...file }) => file));
 }
 
+/**
+ * As `listTimeline`, for whoever was given the place of a store and not told who wrote there: below a root without `timelinesUnder`,
+ * a timeline that is not there is looked for where the daemon has it. Names of timelines are never used twice.
+ */
+export async function findTimeline(
+  root: ReplicaRoot,
+  timeline: string,
+  options: RequestOptions = {},
+): Promise<Catalog> {
+  const catalog = await listTimeline(root, timeline, options);
+  if (catalog.highestTxid !== undefined || timeline === "" || root.timelinesUnder !== "") {
+    return catalog;
+  }
+  return await listTimeline({ ...root, timelinesUnder: daemonTimelinesUnder }, timeline, options);
+}
+
 /** What `writeTimelineFile` needs of a complete LTX file on the local disk. */
 export interface LocalLtxFile {
   readonly path: string;
@@ -67,7 +85,10 @@ export interface LocalLtxFile {
 }
 
 /**
- * Writes a file to level 0 of the epoch's timeline, or to level 9, where nothing lies under its key yet.
+ * Writes a file to level 0 of the epoch's timeline, or to level 9.
+ *
+ * In exclusive mode only where nothing lies under its key yet. In detected mode the timeline is this epoch's alone, so that a file under the
+ * key is an earlier attempt's; it is written again, which a store that refuses conditions understands.
  *
  * Durability point: when it resolves, the store has confirmed the file; a confirmation of an earlier attempt counts.
  *
@@ -77,11 +98,11 @@ export interface LocalLtxFile {
 export async function writeTimelineFile(
   root: ReplicaRoot,
   epoch: { readonly timeline: string; readonly nonce: string },
+  mode: EpochMode,
   file: LocalLtxFile,
-  signal?: AbortSignal,
   level: 0 | typeof snapshotLevel = 0,
+  options: RequestOptions = {},
 ): Promise<{ readonly key: string }> {
-  const options = signal === undefined ? {} : { signal };
   const { minTxid, maxTxid, rollingChecksum } = file.name;
   const key =
     root.prefix +
@@ -90,12 +111,18 @@ export async function writeTimelineFile(
   await using handle = await open(file.path);
   const small = file.size <= smallBytesMax ? await readRange(handle, 0, file.size) : undefined;
   const header = small ?? (await readRange(handle, 0, headerBytes));
-  const outcome = await root.store.putIfAbsent(key, small ?? streamed(file), {
+  const body = small ?? streamed(file);
+  const putOptions = {
     ...options,
     // The header's own time: stock Litestream restores to a time by what the store keeps, not by the header.
     timestamp: headerTimestamp(header),
-    metadata: { "rolling-checksum": rollingChecksum, "epoch-nonce": epoch.nonce },
-  });
+    metadata: { [rollingChecksumEntry]: rollingChecksum, "epoch-nonce": epoch.nonce },
+  };
+  if (mode.kind === "detected") {
+    await root.store.put(key, body, putOptions);
+    return { key };
+  }
+  const outcome = await root.store.putIfAbsent(key, body, putOptions);
   if (outcome === "created") return { key };
   // Our own earlier attempt, or an earlier life of ours, may have stored it without our hearing of it. The trailer holds the
   // checksum of all bytes; the epoch's nonce proves nothing here, since an earlier life had another.
@@ -108,13 +135,57 @@ export async function writeTimelineFile(
   );
 }
 
+/**
+ * The newest position of a timeline over all its levels, and the rolling checksum of the whole database there. One HEAD.
+ *
+ * @returns undefined if the timeline has no files. The checksum is undefined where the writer recorded none, as stock Litestream.
+ */
+export async function readTip(
+  root: ReplicaRoot,
+  timeline: Catalog,
+  options: RequestOptions = {},
+): Promise<{ readonly txid: Txid; readonly rollingChecksum: string | undefined } | undefined> {
+  const txid = timeline.highestTxid;
+  if (txid === undefined) return undefined;
+  return { txid, rollingChecksum: await readRollingChecksumAt(root, timeline, txid, options) };
+}
+
+/**
+ * The rolling checksum that is recorded for a TXID. One HEAD of a file that ends exactly there, none if there is none.
+ *
+ * @returns undefined if nothing is recorded, or nothing ends there.
+ * @throws {ReplicaError} `REPLICA_MALFORMED` if what is recorded is no checksum.
+ */
+export async function readRollingChecksumAt(
+  root: ReplicaRoot,
+  timeline: Catalog,
+  txid: Txid,
+  options: RequestOptions = {},
+): Promise<string | undefined> {
+  const file = timeline.files.find(({ maxTxid }) => maxTxid === txid);
+  if (file === undefined) return undefined;
+  const { key } = file;
+  const { metadata } = await root.store.head(key, options);
+  const recorded = metadata?.[rollingChecksumEntry];
+  if (recorded === undefined || /^[0-9a-f]{16}$/.test(recorded)) return recorded;
+  throw new ReplicaError(
+    "REPLICA_MALFORMED",
+    `the rolling checksum recorded with ${JSON.stringify(key)} is not 16 hex digits`,
+    { key, txid, hint: "Restore elsewhere and compare; then begin a new replica." },
+  );
+}
+
 /** The layout that this store's replicas are written in. */
 function levelSyntax(root: ReplicaRoot): LevelSyntax {
   return root.store.properties.kind === "directory" ? "directory" : "s3";
 }
 
+/** Where vaultwarden-stream has its timelines, beside the vault's files (architecture.md 4). */
+const daemonTimelinesUnder = "db/";
 /** Bodies up to this size are sent from memory, which saves a stream's round trips; larger ones are read as they are sent. */
 const smallBytesMax = 1 << 20;
+/** Metadata of every LTX object of ours; LTX files themselves cannot carry it, since stock Litestream refuses it. */
+const rollingChecksumEntry = "rolling-checksum";
 const headerBytes = 100;
 const trailerBytes = 16;
 const timestampOffset = 32;

@@ -1,25 +1,24 @@
 import { describe, expect, it } from "vitest";
 import { toTxid } from "../ltx/txid.ts";
 import type { ReplicaFile } from "../replica/catalog.ts";
-import type { Epoch } from "../replica/epoch.ts";
+import type { EpochRecord } from "../replica/epoch-record.ts";
 import { type LineagePlanOutcome, type LineageTarget, planLineage } from "./plan-lineage.ts";
 
 function epoch(
   number: number,
   timeline: string,
   parent: { timeline: string; txid: number } | null = null,
-): Epoch {
+  kind: EpochRecord["kind"] = "writer",
+): EpochRecord {
   return {
-    record: {
-      version: 1,
-      epoch: number,
-      nonce: String(number).padStart(32, "0"),
-      owner: { host: "h", pid: 1, installation: { hostId: "", spoolInode: "1", spoolBornAt: "1" } },
-      timeline,
-      parent: parent && { timeline: parent.timeline, txid: toTxid(parent.txid) },
-      startedAt: "2026-01-01T00:00:00Z",
-    },
-    released: null,
+    version: 1,
+    epoch: number,
+    nonce: String(number).padStart(32, "0"),
+    kind,
+    owner: { host: "h", pid: 1, installation: { hostId: "", spoolInode: "1", spoolBornAt: "1" } },
+    timeline,
+    parent: parent && { timeline: parent.timeline, txid: toTxid(parent.txid) },
+    startedAt: "2026-01-01T00:00:00Z",
   };
 }
 
@@ -45,25 +44,47 @@ interface Run {
   readonly outcome: LineagePlanOutcome;
   readonly keys: string[];
   readonly listed: string[];
+  /** How many writers' records were asked for, and of which timelines the founder's. */
+  readonly writerCount: number;
+  readonly founders: string[];
 }
 
 function run(
-  epochs: readonly Epoch[],
+  epochs: readonly EpochRecord[],
   listings: Record<string, readonly ReplicaFile[]>,
   target: LineageTarget = {},
 ): Run {
   const listed: string[] = [];
-  const plan = planLineage(epochs, target);
+  const founders: string[] = [];
+  const writers = epochs.filter(({ kind }) => kind === "writer").reverse();
+  let writerCount = 0;
+  const plan = planLineage(target);
   let step = plan.next();
   while (step.done !== true) {
-    listed.push(step.value);
-    step = plan.next(listings[step.value] ?? []);
+    const request = step.value;
+    switch (request.need) {
+      case "files":
+        listed.push(request.timeline);
+        step = plan.next({ files: listings[request.timeline] ?? [] });
+        break;
+      case "next-writer":
+        step = plan.next({ record: writers[writerCount] });
+        writerCount += 1;
+        break;
+      case "founder":
+        founders.push(request.timeline);
+        step = plan.next({
+          record: epochs.find(({ timeline }) => timeline === request.timeline),
+        });
+    }
   }
   const outcome = step.value;
   return {
     outcome,
     keys: "files" in outcome ? outcome.files.map((file) => file.key) : [],
     listed,
+    writerCount,
+    founders,
   };
 }
 
@@ -77,11 +98,12 @@ describe("planLineage", () => {
   const a = files("a", "0:1-1 0:2-2 0:3-3 0:4-4@40");
   const b = files("b", "9:1-3 0:4-4 0:5-5 0:6-6@60");
 
-  it("restores the newest epoch's timeline and lists no other", () => {
+  it("restores the newest epoch's timeline, lists no other and asks for no other epoch", () => {
     const c = files("c", "9:1-5 0:6-6");
-    const { keys, listed, outcome } = run(epochs, { a, b, c });
+    const { keys, listed, outcome, writerCount, founders } = run(epochs, { a, b, c });
     expect(keys).toEqual(["c/9:1-5", "c/0:6-6"]);
     expect(listed).toEqual(["c"]);
+    expect({ writerCount, founders }).toEqual({ writerCount: 1, founders: [] });
     expect(outcome).toMatchObject({ timeline: "c", txid: 6n });
   });
 
@@ -89,6 +111,24 @@ describe("planLineage", () => {
     const { outcome, keys } = run(epochs, { a, b, c: [] });
     expect(outcome).toMatchObject({ outcome: "plan", timeline: "b", txid: 6n });
     expect(keys).toEqual(["b/9:1-3", "b/0:4-4", "b/0:5-5", "b/0:6-6"]);
+  });
+
+  it("lists a timeline once that many empty epochs went on in", () => {
+    const many = [...epochs, epoch(5, "d"), epoch(6, "d"), epoch(7, "d")];
+    const { outcome, listed, writerCount } = run(many, { a, b, c: files("c", "9:1-5") });
+    expect(outcome).toMatchObject({ outcome: "plan", timeline: "c" });
+    expect({ listed, writerCount }).toEqual({ listed: ["d", "c"], writerCount: 4 });
+  });
+
+  it("never takes a branch for the head, and restores it over its parents by its name, up to where it left them", () => {
+    const withBranch = [...epochs, epoch(5, "x", { timeline: "b", txid: 4 }, "branch")];
+    const listings = { a, b, c: files("c", "9:1-5"), x: files("x", "0:5-5@9 0:6-6@9") };
+    expect(run(withBranch, listings).outcome).toMatchObject({ timeline: "c", txid: 5n });
+    const named = run(withBranch, listings, { timeline: "x" });
+    expect(named.keys).toEqual(["b/9:1-3", "b/0:4-4", "x/0:5-5", "x/0:6-6"]);
+    expect(named.outcome).toMatchObject({ timeline: "x", txid: 6n });
+    const before = run(withBranch, listings, { timeline: "x", txid: toTxid(4) });
+    expect(before.keys).toEqual(["b/9:1-3", "b/0:4-4"]);
   });
 
   it("restores increments over the parent up to the branch while the base has not arrived", () => {

@@ -1,6 +1,5 @@
 import type { ReplicaFile } from "../replica/catalog.ts";
-import type { Epoch } from "../replica/epoch.ts";
-import type { TimelinePosition } from "../replica/epoch-record.ts";
+import type { EpochRecord, TimelinePosition } from "../replica/epoch-record.ts";
 import {
   planRestore,
   type RestorePlan,
@@ -21,57 +20,83 @@ export type LineagePlanOutcome =
   | { readonly outcome: "nothing" }
   | (Exclude<RestorePlanOutcome, RestorePlan> & { readonly timeline: string });
 
+/** What the plan must see next. */
+export type LineageRequest =
+  /** The files of a timeline; none: it is not there. */
+  | { readonly need: "files"; readonly timeline: string }
+  /** The newest writer's epoch that was not asked for yet; none: that was all. */
+  | { readonly need: "next-writer" }
+  /** The record of the epoch that began a timeline; none: it is not there. */
+  | { readonly need: "founder"; readonly timeline: string };
+
+export interface LineageAnswer {
+  readonly files?: readonly ReplicaFile[];
+  readonly record?: EpochRecord | undefined;
+}
+
+type LineagePlanning<T> = Generator<LineageRequest, T, LineageAnswer>;
+
 /**
- * Plans a restore over all timelines. Yields the name of every timeline whose files it must see, and is sent them.
+ * Plans a restore over all timelines. Yields what it must see of the replica, and is sent it: of the epochs no more than it needs.
  *
- * - The head is the timeline of the newest epoch that has any file. A timeline whose files do not restore is an error and not
+ * - The head is the timeline of the newest writer's epoch that has any file. A timeline whose files do not restore is an error and not
  *   passed over, since an older one would silently lack what was written since. Behind all epochs comes the unnamed timeline.
  * - What the head cannot reach alone is planned over its lineage: each ancestor counts up to the TXID where the next one branched
- *   off. So a timeline whose base has not arrived yet restores, and so does a time before the branch. Dead branches need their name.
+ *   off. So a timeline whose base has not arrived yet restores, and so does a time before the branch.
+ * - Branches, and lines that lost, need their name. They restore over their parents just as well.
  */
-export function* planLineage(
-  epochs: readonly Epoch[],
-  target: LineageTarget,
-): Generator<string, LineagePlanOutcome, readonly ReplicaFile[]> {
-  const names =
-    target.timeline === undefined
-      ? [...new Set(epochs.toReversed().map(({ record }) => record.timeline)), ""]
-      : [target.timeline];
-  for (const timeline of names) {
-    const own = yield timeline;
-    if (own.length > 0) return yield* planOver(epochs, timeline, own, target);
+export function* planLineage(target: LineageTarget): LineagePlanning<LineagePlanOutcome> {
+  if (target.timeline !== undefined) {
+    const own = yield* files(target.timeline);
+    if (own.length === 0) return { outcome: "nothing" };
+    return yield* planOver(target.timeline, yield* parentOf(target.timeline), own, target);
   }
+  const empty = new Set<string>();
+  for (;;) {
+    const { record } = yield { need: "next-writer" };
+    if (record === undefined) break;
+    const { timeline, parent } = record;
+    if (empty.has(timeline)) continue;
+    const own = yield* files(timeline);
+    if (own.length > 0) return yield* planOver(timeline, parent, own, target);
+    empty.add(timeline);
+  }
+  const stock = yield* files("");
+  if (stock.length > 0) return yield* planOver("", null, stock, target);
   return { outcome: "nothing" };
 }
 
 function* planOver(
-  epochs: readonly Epoch[],
   head: string,
+  headParent: TimelinePosition | null,
   own: readonly ReplicaFile[],
   target: RestoreTarget,
-): Generator<string, LineagePlanOutcome, readonly ReplicaFile[]> {
-  let files = own;
+): LineagePlanning<LineagePlanOutcome> {
+  let planned = own;
   const seen = new Set([head]); // foreign records may name each other in a circle
-  let parent = parentOf(epochs, head);
+  let parent = headParent;
   for (;;) {
-    const outcome = planRestore(files, target);
+    const outcome = planRestore(planned, target);
     if (outcome.outcome === "plan") {
       return { ...outcome, timeline: outcome.files.at(-1)?.timeline ?? head };
     }
     if (parent === null || seen.has(parent.timeline)) return { ...outcome, timeline: head };
     const { timeline, txid } = parent;
     seen.add(timeline);
-    const grandparent = parentOf(epochs, timeline);
-    const older = (yield timeline).filter((file) => file.maxTxid <= txid);
+    const older = (yield* files(timeline)).filter((file) => file.maxTxid <= txid);
+    const grandparent = yield* parentOf(timeline);
     // A branch may lie before the parent's own branch point: then only that much of the grandparent counts.
     parent =
       grandparent === null || grandparent.txid <= txid ? grandparent : { ...grandparent, txid };
     // The younger timeline's files last: of two equal ranges, its own is the base.
-    files = [...older, ...files];
+    planned = [...older, ...planned];
   }
 }
 
-/** Where a timeline branched off; null if it has no parent, or no epoch names it. */
-export function parentOf(epochs: readonly Epoch[], timeline: string): TimelinePosition | null {
-  return epochs.findLast(({ record }) => record.timeline === timeline)?.record.parent ?? null;
+function* files(timeline: string): LineagePlanning<readonly ReplicaFile[]> {
+  return (yield { need: "files", timeline }).files ?? [];
+}
+
+function* parentOf(timeline: string): LineagePlanning<TimelinePosition | null> {
+  return (yield { need: "founder", timeline }).record?.parent ?? null;
 }

@@ -1,17 +1,24 @@
 import type { RequestOptions } from "@vaultwarden-stream/object-store";
 import { formatTxid } from "../ltx/txid.ts";
 import type { ReplicaFile } from "../replica/catalog.ts";
-import { type Epoch, listEpochs } from "../replica/epoch.ts";
-import { listTimeline, type ReplicaRoot } from "../replica/replica.ts";
+import { EpochLog } from "../replica/epoch-log.ts";
+import { findTimeline, type ReplicaRoot } from "../replica/replica.ts";
 import { ReplicaError } from "../replica/replica-error.ts";
 import { isTimelineName } from "../replica/replica-layout.ts";
-import { type LineagePlanOutcome, type LineageTarget, planLineage } from "./plan-lineage.ts";
+import {
+  type LineageAnswer,
+  type LineagePlanOutcome,
+  type LineageRequest,
+  type LineageTarget,
+  planLineage,
+} from "./plan-lineage.ts";
 
 /** A plan and the timeline that its position lies in. */
 export type DatabaseRestorePlan = Extract<LineagePlanOutcome, { readonly outcome: "plan" }>;
 
 /**
- * Lists what is needed of a replica and plans a restore. Reads no LTX file and writes nothing: this is the whole of a dry run.
+ * Lists what is needed of a replica, anew at each call, and plans a restore. Reads no LTX file and writes nothing: this is the whole of
+ * a dry run. Usually one LIST of the epochs, one or two GETs of the newest, and one LIST of its timeline.
  *
  * @param withoutKeys - files that are known to be damaged or gone.
  * @throws {ReplicaError} `NOTHING_TO_RESTORE`, `TXID_NOT_REACHABLE`, `TIME_NOT_REACHABLE`, `CHAIN_BROKEN`, `TIMELINE_UNKNOWN`, `REPLICA_MALFORMED`
@@ -26,23 +33,56 @@ export async function readRestorePlan(
   if (timeline !== undefined && timeline !== "" && !isTimelineName(timeline)) {
     throw unknownTimeline(root, timeline);
   }
-  const known = new Map<string, readonly ReplicaFile[]>();
-  const run = async (epochs: readonly Epoch[]): Promise<LineagePlanOutcome> => {
-    const plan = planLineage(epochs, target);
+  const lists = new Map<string, readonly ReplicaFile[]>();
+  const filesOf = async (name: string): Promise<readonly ReplicaFile[]> => {
+    const files = lists.get(name) ?? (await findTimeline(root, name, options)).files;
+    lists.set(name, files);
+    return files.filter((file) => !withoutKeys.has(file.key));
+  };
+  const run = async (log: EpochLog | undefined): Promise<LineagePlanOutcome> => {
+    const writers = log?.writers();
+    const answer = async (request: LineageRequest): Promise<LineageAnswer> => {
+      switch (request.need) {
+        case "files":
+          return { files: await filesOf(request.timeline) };
+        case "next-writer":
+          return { record: (await writers?.next())?.value?.record };
+        case "founder":
+          return { record: await log?.foundingRecord(request.timeline) };
+      }
+    };
+    const plan = planLineage(target);
     let step = plan.next();
-    while (step.done !== true) {
-      const name = step.value;
-      const files = known.get(name) ?? (await listTimeline(root, name, options)).files;
-      known.set(name, files);
-      step = plan.next(files.filter((file) => !withoutKeys.has(file.key)));
-    }
+    while (step.done !== true) step = plan.next(await answer(step.value));
     return step.value;
   };
   // A named timeline that restores by itself needs no epochs, and is restored even where they are damaged.
-  const alone = timeline === undefined ? undefined : await run([]);
-  const outcome = alone?.outcome === "plan" ? alone : await run(await listEpochs(root, options));
+  const alone = timeline === undefined ? undefined : await run(undefined);
+  if (alone?.outcome === "plan") return alone;
+  const log = await EpochLog.read(root, options);
+  const outcome = await run(log);
   if (outcome.outcome === "plan") return outcome;
+  if (outcome.outcome === "nothing" && timeline === undefined) {
+    await refuseIfOnlyBranches(root, log, filesOf);
+  }
   throw refusal(root, target, outcome);
+}
+
+/** Nothing to restore lets an application start empty: not where a branch holds what somebody had. */
+async function refuseIfOnlyBranches(
+  root: ReplicaRoot,
+  log: EpochLog,
+  filesOf: (timeline: string) => Promise<readonly ReplicaFile[]>,
+): Promise<void> {
+  for (const { record } of (await log.all()).toReversed()) {
+    const { kind, timeline } = record;
+    if (kind !== "branch" || (await filesOf(timeline)).length === 0) continue;
+    throw new ReplicaError(
+      "CHAIN_BROKEN",
+      `no writer has stored anything at ${root.store.properties.location}, and a branch has: timeline ${timeline}`,
+      { timeline, hint: "Restore the branch by its name, if it is what you want." },
+    );
+  }
 }
 
 function refusal(

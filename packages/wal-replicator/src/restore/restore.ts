@@ -69,24 +69,25 @@ export async function restoreDatabase(options: RestoreOptions): Promise<RestoreR
   try {
     const requests = signal === undefined ? {} : { signal };
     let plan = await readRestorePlan(root, options, requests);
-    const target = { timeline: plan.timeline, txid: plan.txid };
     const damaged = new Map<string, ReplicaError>();
     for (let replans = 0; ; replans += 1) {
       signal?.throwIfAborted();
       try {
         const applied = await applyFiles(root.store, plan.files, file, options);
         await finish(file, options);
-        return { ...applied, ...target, files: plan.files, damagedKeys: [...damaged.keys()] };
+        const { timeline, txid, files } = plan;
+        return { ...applied, timeline, txid, files, damagedKeys: [...damaged.keys()] };
       } catch (error) {
         const problem = toReplanProblem(error);
         if (problem === undefined) throw error;
         if (replans === replansMax) throw problem.error;
         if (problem.isDamage) damaged.set(problem.key, problem.error);
-        plan = await readRestorePlan(root, target, requests, new Set(damaged.keys())).catch(
-          (planError: unknown) => {
-            // Nothing else leads to the same TXID: then the damage is the answer, not what is missing without the file.
-            throw planError instanceof ReplicaError ? problem.error : planError;
-          },
+        const { timeline, txid } = plan;
+        const same: LineageTarget = { timeline, txid };
+        // A file that is gone may have been merged with later ones: then what was asked for is newer now.
+        const canBeNewer = !problem.isDamage && options.txid === undefined;
+        plan = await planAgain(problem, canBeNewer ? [same, options] : [same], (target) =>
+          readRestorePlan(root, target, requests, new Set(damaged.keys())),
         );
       }
     }
@@ -96,6 +97,22 @@ export async function restoreDatabase(options: RestoreOptions): Promise<RestoreR
 }
 
 const replansMax = 3;
+
+/** The first of the targets that can be planned now. @throws the problem if none can: it is the answer, not what is missing without the file. */
+async function planAgain(
+  problem: ReplanProblem,
+  targets: readonly LineageTarget[],
+  plan: (target: LineageTarget) => Promise<DatabaseRestorePlan>,
+): Promise<DatabaseRestorePlan> {
+  for (const target of targets) {
+    try {
+      return await plan(target);
+    } catch (error) {
+      if (!(error instanceof ReplicaError)) throw error;
+    }
+  }
+  throw problem.error;
+}
 
 async function finish(file: RestoreFile, options: RestoreOptions): Promise<void> {
   // The disk writes while SQLite reads: neither changes the file.

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { ReplicationError } from "../errors.ts";
+import { invariant, ReplicationError } from "../errors.ts";
 import { LtxEncoder } from "../ltx/encoder.ts";
 import { lockPgno } from "../ltx/lock-page.ts";
 import { checksumPage } from "../ltx/page-checksum.ts";
@@ -164,6 +164,65 @@ export class Capture {
       this.#writeView(view, undefined, toTxid(1n), txid, () => true, "snapshot"),
     );
     return captured as Captured;
+  }
+
+  /**
+   * Writes the whole database as of the newest captured TXID, as the file `1-txid`. It captures nothing, and passes go on meanwhile.
+   *
+   * @param reader - outside the anchor; its read transaction was begun before the newest pass.
+   * @param begin - begins the file, again if the WAL was restarted meanwhile; what it returns takes the file piece by piece.
+   */
+  async writeBase(
+    reader: SqliteConnection,
+    begin: () => Promise<(chunk: Uint8Array) => Promise<void>>,
+  ): Promise<{ readonly txid: Txid; readonly rollingChecksum: string }> {
+    const { database, walPath } = this.#deps;
+    for (let attempt = 0; attempt < attemptsMax; attempt++) {
+      const { txid, walPosition, pageCount, checksums } = this.state;
+      invariant(txid !== undefined && checksums !== undefined, "a base is of a captured state");
+      const rollingChecksum = checksums.rolling;
+      const view = await DatabaseView.openAt(database, walPath, reader, { walPosition, pageCount });
+      if (typeof view !== "string") {
+        using _ = view;
+        const written = await this.#encodeBase(view, txid, await begin()).catch(
+          lookAgainIfTruncated,
+        );
+        if (written !== "look-again" && view.isStable()) {
+          invariant(written === rollingChecksum, "a base has the content that was captured");
+          return { txid, rollingChecksum };
+        }
+      }
+      await pauseBeforeLook(attempt);
+    }
+    throw new ReplicationError(
+      "CAPTURE_UNSTABLE",
+      `the database could not be read in ${attemptsMax} looks`,
+      "It is tried again later; the timeline restores over its parent meanwhile.",
+    );
+  }
+
+  async #encodeBase(
+    view: DatabaseView,
+    txid: Txid,
+    write: (chunk: Uint8Array) => Promise<void>,
+  ): Promise<string> {
+    const encoder = this.#encoder(view.pageCount, toTxid(1n), txid);
+    const table = new PageChecksums(this.#pageSize, view.pageCount);
+    table.resize(view.pageCount);
+    const lock = lockPgno(this.#pageSize);
+    await this.#eachBlock(view, async (firstPgno, pages) => {
+      for (const [index, page] of pages.entries()) {
+        const pgno = firstPgno + index;
+        if (pgno === lock) continue;
+        const checksum = encoder.writePage(pgno, page);
+        table.set(pgno, checksum.low, checksum.high);
+      }
+      await drain(encoder, { write });
+      await yieldToEventLoop();
+    });
+    encoder.finish();
+    await drain(encoder, { write });
+    return table.rolling;
   }
 
   /** Opens the present state of the database, for as long as `use` runs; again if the WAL was restarted meanwhile. */

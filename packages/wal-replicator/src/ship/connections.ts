@@ -13,6 +13,8 @@ export interface Connections {
   readonly control: SqliteConnection;
   /** Takes the write lock for a barrier. */
   readonly barrier: SqliteConnection;
+  /** One more, for a read that lasts; its owner closes it. */
+  openReader(): SqliteConnection;
   close(): void;
 }
 
@@ -51,6 +53,7 @@ export function openConnections(path: string, Database: DatabaseClass | undefine
       anchor,
       control,
       barrier,
+      openReader: () => openOne(startBusyTimeoutMs),
       close: () => {
         anchor.letGo();
         close();

@@ -11,6 +11,10 @@ type CrashPoint =
   | "captured-not-durable"
   /** The LTX file is complete and durable in the spool; memory does not know yet. */
   | "spooled"
+  /** Waiting files are merged into a temporary file that nothing refers to. */
+  | "merge-written"
+  /** The merged file is durable in the spool, beside those that it replaces. */
+  | "merge-published"
   /** The barrier is held: the application's writers wait. */
   | "barrier-held"
   /** A checkpoint has moved frames; the anchor has not rotated behind it. */

@@ -52,21 +52,55 @@ export class DatabaseView implements Disposable {
     reader: SqliteConnection,
     control: SqliteConnection,
   ): Promise<DatabaseView | string> {
-    const pageSize = reader.pageSize();
     const { logFrames } = control.checkpoint("NOOP");
     if (logFrames < 0) return "the wal-index was being written";
-    if (logFrames === 0) {
-      // Nothing in the WAL: the file is all there is, and the reader's mark 0 keeps it as it is.
-      const pageCount = reader.pageCount();
-      return new DatabaseView({
-        pageSize,
-        pageCount,
-        walPosition: undefined,
-        database,
-        wal: undefined,
-        frames: undefined,
-      });
-    }
+    const pageSize = reader.pageSize();
+    // Nothing in the WAL: the file is all there is, and the reader's mark 0 keeps it as it is.
+    if (logFrames === 0) return DatabaseView.#ofFile(database, pageSize, reader.pageCount());
+    return DatabaseView.#withWal(database, walPath, pageSize, logFrames);
+  }
+
+  /**
+   * Opens the moment behind a captured position, while later commits come in.
+   *
+   * @param reader - its read transaction was begun before that moment was captured: nothing newer than it gets into the file.
+   */
+  static async openAt(
+    database: DatabaseFile,
+    walPath: string,
+    reader: SqliteConnection,
+    moment: { readonly walPosition: WalPosition | undefined; readonly pageCount: number },
+  ): Promise<DatabaseView | string> {
+    const pageSize = reader.pageSize();
+    const { walPosition, pageCount } = moment;
+    if (walPosition === undefined) return DatabaseView.#ofFile(database, pageSize, pageCount);
+    const view = await DatabaseView.#withWal(database, walPath, pageSize, walPosition.frameCount);
+    if (
+      typeof view === "string" ||
+      saltsEqual(view.walPosition?.salt ?? walPosition.salt, walPosition.salt)
+    )
+      return view;
+    view[Symbol.dispose]();
+    return "the WAL was restarted";
+  }
+
+  static #ofFile(database: DatabaseFile, pageSize: number, pageCount: number): DatabaseView {
+    return new DatabaseView({
+      pageSize,
+      pageCount,
+      walPosition: undefined,
+      database,
+      wal: undefined,
+      frames: undefined,
+    });
+  }
+
+  static async #withWal(
+    database: DatabaseFile,
+    walPath: string,
+    pageSize: number,
+    logFrames: number,
+  ): Promise<DatabaseView | string> {
     const wal = WalFile.open(walPath);
     try {
       const header = wal === undefined ? "torn" : readWalHeader(wal);

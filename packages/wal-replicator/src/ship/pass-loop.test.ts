@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, watch, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { PassLoop } from "./pass-loop.ts";
+import { PassLoop, type PassLoopDeps } from "./pass-loop.ts";
 
 describe("PassLoop", () => {
   let directory: string;
@@ -13,9 +13,17 @@ describe("PassLoop", () => {
   });
   afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
-  function loopOver(pass: () => Promise<boolean>, intervalMs = 60_000): PassLoop {
-    const walPath = join(directory, "wal");
-    return new PassLoop({ pass, walPath, intervalMs, nowMs: () => performance.now() });
+  function loopOver(pass: () => Promise<boolean>, deps: Partial<PassLoopDeps> = {}): PassLoop {
+    return new PassLoop({
+      pass,
+      walPath: join(directory, "wal"),
+      intervalMs: 60_000,
+      nowMs: () => performance.now(),
+      isTemporary: () => false,
+      onFailing: () => {},
+      onRecovered: () => {},
+      ...deps,
+    });
   }
 
   it("runs a pass that began after each request, one at a time", async () => {
@@ -59,7 +67,7 @@ describe("PassLoop", () => {
   it("is not woken by a WAL that changes while the next pass waits for its credit", async () => {
     const nowMs = vi.fn(() => performance.now());
     const walPath = join(directory, "wal");
-    const loop = new PassLoop({ pass: async () => true, walPath, intervalMs: 60_000, nowMs });
+    const loop = loopOver(async () => true, { nowMs });
     const done = loop.run();
     for (let request = 0; request < 60; request += 1) await loop.request();
     await writeAndLetItBeSeen(walPath);
@@ -87,6 +95,72 @@ describe("PassLoop", () => {
     await expect(loop.run()).rejects.toBe(failure);
     await expect(requested).rejects.toBe(failure);
     await expect(loop.request()).rejects.toBe(failure);
+  });
+
+  describe("while passes fail by something that passes", () => {
+    const full = new Error("no room");
+
+    /** A loop whose passes fail until `world.isFull` is false. */
+    function failingLoop() {
+      const world = { isFull: true, passes: 0, events: [] as string[], onPass: (): void => {} };
+      const loop = loopOver(
+        async () => {
+          world.passes += 1;
+          world.onPass();
+          if (world.isFull) throw full;
+          return true;
+        },
+        {
+          isTemporary: (error) => error === full,
+          onFailing: (error) => world.events.push(`failing: ${(error as Error).message}`),
+          onRecovered: () => world.events.push("recovered"),
+        },
+      );
+      return { loop, world };
+    }
+
+    it("tells those who asked, and tries again by itself", async () => {
+      const { loop, world } = failingLoop();
+      const done = loop.run();
+      await expect(loop.request()).rejects.toBe(full);
+      const again = Promise.withResolvers<void>();
+      world.onPass = () => again.resolve();
+      world.isFull = false;
+      await again.promise;
+      await loop.request();
+      expect(world.events).toEqual(["failing: no room", "recovered"]);
+      loop.stop();
+      await done;
+    });
+
+    it("tries at once when something may have made room, and not for each change of the WAL", async () => {
+      const { loop, world } = failingLoop();
+      const done = loop.run();
+      for (let failure = 0; failure < 8; failure += 1)
+        await expect(loop.request()).rejects.toBe(full);
+      // The pause is ten seconds now.
+      const { passes } = world;
+      for (let change = 0; change < 3; change += 1)
+        await writeAndLetItBeSeen(join(directory, "wal"));
+      expect(world.passes).toBe(passes);
+      const recovered = Promise.withResolvers<void>();
+      world.onPass = () => recovered.resolve();
+      world.isFull = false;
+      loop.retry();
+      await recovered.promise;
+      await loop.request();
+      expect(world.events.at(-1)).toBe("recovered");
+      loop.stop();
+      await done;
+    });
+
+    it("can be stopped", async () => {
+      const { loop } = failingLoop();
+      const done = loop.run();
+      await expect(loop.request()).rejects.toBe(full);
+      loop.stop();
+      await done;
+    });
   });
 });
 

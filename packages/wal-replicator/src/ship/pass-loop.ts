@@ -12,11 +12,17 @@ import { ReplicationError } from "../errors.ts";
  * The WAL is watched from just before a pass until it changes, and not while a pass is due anyway: every write would wake us, and
  * costs the writer the notification. What was written before the watch began is seen by the pass.
  *
- * Passes never overlap. After an error the loop ends with it.
+ * Passes never overlap. After an error the loop ends with it; but one that passes (a full disk) is only told to those who asked, and
+ * the pass is tried again with growing pauses, or at once when somebody asks or knows better (`retry`).
  */
 export interface PassLoopDeps {
   /** @returns whether something was captured. */
   readonly pass: () => Promise<boolean>;
+  /** Whether a pass that failed so is to be tried again. Nothing is lost by it: what was not captured is still in the WAL. */
+  readonly isTemporary: (error: unknown) => boolean;
+  /** Each time, and once it is over. */
+  readonly onFailing: (error: unknown) => void;
+  readonly onRecovered: () => void;
   readonly walPath: string;
   readonly intervalMs: number;
   /** Monotonic, in milliseconds. */
@@ -29,6 +35,8 @@ const spacingMs = 10;
 const tickMs = 1_000;
 /** Where no notification can be had (inotify's limit, a strange file system). */
 const tickMsWithoutWatch = 100;
+const backoffMsMin = 250;
+const backoffMsMax = 10_000;
 
 export class PassLoop {
   readonly #deps: PassLoopDeps;
@@ -42,6 +50,8 @@ export class PassLoop {
   #credits = creditsMax;
   #creditedAtMs: number;
   #passEndedAtMs: number;
+  /** While passes fail: the pause before the next one. A change of the WAL is no reason then: it would be tried for each commit. */
+  #pauseMs: number | undefined;
 
   constructor(deps: PassLoopDeps) {
     this.#deps = deps;
@@ -58,8 +68,16 @@ export class PassLoop {
     return request.promise;
   }
 
+  /** What made passes fail may be over: while they do, the next one runs at once. */
+  retry(): void {
+    if (this.#pauseMs === undefined) return;
+    this.#pauseMs = 0;
+    this.#wake();
+  }
+
   /** Runs until `stop`. @throws what a pass threw. */
   async run(): Promise<void> {
+    let pauseMs = 0;
     try {
       while (!this.#stopped || this.#requests.length > 0) {
         await this.#waitForReason();
@@ -72,9 +90,19 @@ export class PassLoop {
           if (await this.#deps.pass()) this.#credits -= 1;
         } catch (error) {
           for (const request of requests) request.reject(error);
-          throw error;
+          if (!this.#deps.isTemporary(error)) throw error;
+          this.#passEndedAtMs = this.#deps.nowMs();
+          pauseMs = Math.min(Math.max(pauseMs * 2, backoffMsMin), backoffMsMax);
+          this.#pauseMs = pauseMs;
+          this.#deps.onFailing(error);
+          continue;
         }
         this.#passEndedAtMs = this.#deps.nowMs();
+        if (this.#pauseMs !== undefined) {
+          pauseMs = 0;
+          this.#pauseMs = undefined;
+          this.#deps.onRecovered();
+        }
         for (const request of requests) request.resolve();
       }
     } catch (error) {
@@ -103,7 +131,7 @@ export class PassLoop {
   async #waitForReason(): Promise<void> {
     while (!this.#stopped && this.#requests.length === 0) {
       const nowMs = this.#deps.nowMs();
-      const dueMs = this.#changed ? this.#changeDueMs(nowMs) : this.#passEndedAtMs + this.#tickMs;
+      const dueMs = this.#dueMs(nowMs);
       if (nowMs >= dueMs) return;
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, dueMs - nowMs);
@@ -114,6 +142,11 @@ export class PassLoop {
       });
       this.#wake = () => {};
     }
+  }
+
+  #dueMs(nowMs: number): number {
+    if (this.#pauseMs !== undefined) return this.#passEndedAtMs + this.#pauseMs;
+    return this.#changed ? this.#changeDueMs(nowMs) : this.#passEndedAtMs + this.#tickMs;
   }
 
   #changeDueMs(nowMs: number): number {
@@ -148,6 +181,6 @@ export class PassLoop {
     this.#unwatch();
     if (this.#changed) return;
     this.#changed = true;
-    this.#wake();
+    if (this.#pauseMs === undefined) this.#wake();
   }
 }

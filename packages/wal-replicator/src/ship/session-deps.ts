@@ -1,6 +1,7 @@
 import type { ReplicationEvent } from "../events.ts";
 import type { ReplicaRoot } from "../replica/replica.ts";
 import type { DatabaseClass } from "../sqlite/connection.ts";
+import type { IfHeld, OnDivergence } from "../start/plan-start.ts";
 import type { CheckpointPolicy } from "./checkpointer.ts";
 import type { CrashPointListener } from "./crash-point.ts";
 
@@ -11,6 +12,12 @@ export interface SessionDeps {
   readonly replica: ReplicaRoot;
   /** The same store behind a decorator that repeats: for the start and the release. */
   readonly retryingReplica: ReplicaRoot;
+  /** Behind one that soon gives up: for a start that can do without the store. */
+  readonly impatientReplica: ReplicaRoot;
+  readonly ifHeld: IfHeld;
+  readonly onDivergence: OnDivergence;
+  /** Between two renewals of the lease, and two looks for the next epoch. */
+  readonly leaseIntervalMs: number;
   readonly Database: DatabaseClass | undefined;
   readonly syncIntervalMs: number;
   readonly checkpointPolicy: CheckpointPolicy;

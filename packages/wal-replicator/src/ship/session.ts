@@ -1,26 +1,39 @@
 import { existsSync } from "node:fs";
-import { invariant, ReplicationError } from "../errors.ts";
-import type { Txid } from "../ltx/txid.ts";
-import { type EpochRecord, releaseEpoch } from "../replica/epoch.ts";
+import { InvariantError, invariant, ReplicationError } from "../errors.ts";
+import { releaseEpoch } from "../replica/epoch.ts";
+import { Fenced, LeaseKeeper } from "../replica/lease.ts";
 import { writeTimelineFile } from "../replica/replica.ts";
 import { snapshotLevel } from "../replica/replica-layout.ts";
 import type { Position, ReplicationStatus, StopOptions, StopResult } from "../replication.ts";
 import type { SqliteConnection } from "../sqlite/connection.ts";
 import { databaseFileIdentity } from "../sqlite/database-file.ts";
-import { saltsEqual } from "../sqlite/salt.ts";
+import { type Salt, saltsEqual } from "../sqlite/salt.ts";
 import { frameHeaderBytes } from "../sqlite/wal-frame.ts";
+import { storeBase } from "./base.ts";
 import type { Capture, Captured } from "./capture.ts";
 import { Checkpointer } from "./checkpointer.ts";
+import { Claim, type Holding } from "./claim.ts";
 import type { Connections } from "./connections.ts";
+import { mergeSpool } from "./merge-spool.ts";
 import { PassLoop } from "./pass-loop.ts";
 import type { SessionDeps } from "./session-deps.ts";
+import { DatabaseReplaced, StartAgain } from "./session-ends.ts";
 import { Shipper } from "./shipper.ts";
-import type { Spool, SpoolFile } from "./spool.ts";
+import { levelOf, type Spool, type SpoolFile, spoolFull } from "./spool.ts";
 import { generationCountMax, type WalGeneration } from "./spool-state.ts";
 
-/** Another file lies at the database's path than the one that this session holds. */
-export class DatabaseReplaced extends Error {
-  override readonly name = "DatabaseReplaced";
+export interface SessionParts {
+  readonly deps: SessionDeps;
+  /** In the timeline that the session writes into. */
+  readonly spool: Spool;
+  readonly connections: Connections;
+  readonly capture: Capture;
+  /** Undefined after a start without the store: `take` follows. */
+  readonly holding: Holding | undefined;
+  readonly take: (signal: AbortSignal) => Promise<Holding>;
+  readonly firstPass: FirstPass;
+  /** Where to build the base that the timeline lacks; undefined: it has one, or its first file is one. */
+  readonly baseDirectory: string | undefined;
 }
 
 type FirstPass = (reader: SqliteConnection) => Promise<Captured | undefined>;
@@ -36,32 +49,40 @@ export class Session {
   readonly #spool: Spool;
   readonly #connections: Connections;
   readonly #capture: Capture;
-  readonly #epoch: EpochRecord;
+  readonly #claim: Claim;
+  readonly #timeline: string;
   readonly #checkpointer: Checkpointer;
   readonly #loop: PassLoop;
   readonly #shipper: Shipper;
   readonly #loopDone: Promise<void>;
   readonly #shipperDone: Promise<void>;
+  /** The lease, and the base of a timeline that branched off. */
+  readonly #backgroundDone: Promise<void>;
+  readonly #closing = new AbortController();
   #firstPass: FirstPass | undefined;
+  #isFailing = false;
+  /** Why the epoch could not be taken yet. */
+  #claimFailure: unknown;
+  /** WAL generations that `state.json` does not say yet. */
+  #begun: WalGeneration[] = [];
+  readonly #mergesEnd = new AbortController();
+  #spoolFull:
+    | { readonly code: string; readonly message: string; readonly sinceMs: number }
+    | undefined;
   #writeLockHeldMsMax = 0;
   #failingReported: unknown;
   #stopping: Promise<StopResult> | undefined;
   readonly #end = Promise.withResolvers<void>();
 
-  constructor(
-    deps: SessionDeps,
-    spool: Spool,
-    connections: Connections,
-    capture: Capture,
-    epoch: EpochRecord,
-    firstPass: FirstPass,
-  ) {
+  constructor(parts: SessionParts) {
+    const { deps, spool, connections, capture } = parts;
     this.#deps = deps;
     this.#spool = spool;
     this.#connections = connections;
     this.#capture = capture;
-    this.#epoch = epoch;
-    this.#firstPass = firstPass;
+    invariant(spool.state !== undefined, "a session runs on an entered timeline");
+    this.#timeline = spool.state.timeline;
+    this.#firstPass = parts.firstPass;
     this.ended = this.#end.promise;
     this.ended.catch(() => {}); // whoever cares awaits it; an unhandled rejection would end the host
     const rotate = async (): Promise<void> => {
@@ -79,6 +100,9 @@ export class Session {
     });
     this.#loop = new PassLoop({
       pass: () => this.#pass(),
+      isTemporary: (error) => error instanceof ReplicationError && error.code === "SPOOL_FULL",
+      onFailing: (error) => this.#onSpoolFull(error as ReplicationError),
+      onRecovered: () => this.#onSpoolRecovered(),
       walPath: connections.walPath,
       intervalMs: deps.syncIntervalMs,
       nowMs: deps.nowMs,
@@ -96,11 +120,35 @@ export class Session {
         deps.emit({ type: "store-recovered", failedForMs });
       },
     });
-    // The first pass needs no change of the WAL to run.
-    this.#loopDone = Promise.all([this.#loop.request(), this.#loop.run()]).then(() => {});
+    let failingSinceMs: number | undefined;
+    this.#claim = new Claim({
+      holding: parts.holding,
+      take: parts.take,
+      makeKeeper: (holding) => this.#makeKeeper(holding),
+      onTaken: (record) => {
+        this.#claimFailure = undefined;
+        this.#failingReported = undefined;
+        deps.emit({ type: "epoch-taken", epoch: record.epoch, timeline: record.timeline });
+        this.#shipper.wake();
+      },
+      onFailing: (error) => {
+        this.#claimFailure = error;
+        failingSinceMs ??= deps.now();
+        this.#onFailing(error, failingSinceMs);
+      },
+      sleep: deps.sleep,
+    });
+    // The first pass needs no change of the WAL to run. If it fails, the loop ends with the same error, or tries it again.
+    this.#loop.request().catch(() => {});
+    this.#loopDone = this.#loop.run();
     this.#shipperDone = this.#shipper.run(isFatal);
-    for (const part of [this.#loopDone, this.#shipperDone])
-      part.catch((error) => this.#fail(error));
+    const { signal } = this.#closing;
+    const claimed = this.#claim.run(signal);
+    const based =
+      parts.baseDirectory === undefined ? undefined : this.#storeBase(parts.baseDirectory, signal);
+    this.#backgroundDone = Promise.all([claimed, based]).then(() => {});
+    for (const part of [this.#loopDone, this.#shipperDone, this.#backgroundDone])
+      part.catch((error) => void this.#fail(error));
   }
 
   async flush(signal: AbortSignal | undefined): Promise<Position> {
@@ -108,22 +156,31 @@ export class Session {
     await this.#loop.request();
     const position = this.#position();
     invariant(position !== undefined, "a pass leaves a position");
+    const { mergeCount } = this.#spool;
     await this.#shipper.stored(position.txid, signal);
-    return position;
+    if (mergeCount === this.#spool.mergeCount) return position;
+    // What was captured under this TXID was merged into another one.
+    const stored = this.#spool.files.findLast(({ name }) => name.state === "stored");
+    invariant(stored !== undefined, "what was waited for is stored");
+    return { ...position, txid: stored.name.maxTxid, rollingChecksum: stored.name.rollingChecksum };
   }
 
   status(): ReplicationStatus {
     const { waiting } = this.#spool;
+    const storeFailure = this.#shipper.failure ?? this.#claimFailure;
     return {
-      epoch: this.#epoch.epoch,
-      timeline: this.#epoch.timeline,
+      epoch: this.#claim.holding?.record.epoch ?? null,
+      timeline: this.#timeline,
+      fencedBy: undefined,
+      createIfAbsent:
+        this.#claim.holding &&
+        (this.#claim.holding.mode.kind === "exclusive" ? "atomic" : "unproved"),
       captured: this.#position(),
-      storedTxid: this.#storedTxid(),
+      storedTxid: this.#spool.storedTxid,
       waitingFiles: waiting.length,
       waitingBytes: sumBytes(waiting),
       waitingSinceMs: waiting[0]?.capturedAtMs,
-      storeFailure:
-        this.#shipper.failure === undefined ? undefined : describeFailure(this.#shipper.failure),
+      storeFailure: storeFailure === undefined ? undefined : describeFailure(storeFailure),
       walBytes: this.#capture.walFrames * (frameHeaderBytes + this.#connections.pageSize),
       writeLockHeldMsMax: this.#writeLockHeldMsMax,
     };
@@ -135,6 +192,7 @@ export class Session {
   }
 
   async #stop(options: StopOptions): Promise<StopResult> {
+    this.#mergesEnd.abort();
     try {
       await this.#loop.request();
       this.#loop.stop();
@@ -147,9 +205,15 @@ export class Session {
         (await withinBudget(budget, this.#shipper.stored(position.txid, budget)));
       this.#shipper.stop();
       await this.#shipperDone;
+      this.#closing.abort();
+      await this.#backgroundDone;
       if (stored) this.#deps.at("flushed");
       if (options.applicationEnded === true) this.#leaveCleanFile();
       await this.#saveState();
+      const { txid, checksums } = this.#capture.state;
+      if (txid !== undefined && checksums !== undefined) {
+        await this.#spool.savePageChecksums(txid, checksums);
+      }
       this.#deps.at("state-saved");
       const released = stored && (await withinBudget(budget, this.#release(position, budget)));
       this.#end.resolve();
@@ -164,6 +228,8 @@ export class Session {
 
   /** Lets go of everything at once, without capturing or releasing. */
   close(): void {
+    this.#closing.abort();
+    this.#mergesEnd.abort();
     this.#loop.stop();
     this.#shipper.stop();
     this.#connections.close();
@@ -178,6 +244,7 @@ export class Session {
     try {
       const captured = await this.#rotate();
       if (captured) await this.#checkpoint();
+      await this.#mergeSpool();
       return captured;
     } catch (error) {
       // Whoever swaps a database removes its WAL first: ours is of the file that is about to go.
@@ -185,7 +252,7 @@ export class Session {
       if (isWalGone && error instanceof ReplicationError && error.code === "CAPTURE_UNSTABLE") {
         throw new DatabaseReplaced(`${this.#connections.walPath} was removed`, { cause: error });
       }
-      throw error;
+      throw spoolFull(error) ?? error;
     }
   }
 
@@ -199,28 +266,71 @@ export class Session {
       firstPass === undefined ? this.#capture.incremental(reader) : firstPass(reader),
     );
     this.#firstPass = undefined;
+    try {
+      await this.#saveBehind(captured, saltBefore, rollingBefore);
+    } finally {
+      // Also where there was no room for that: what is shipped makes room.
+      if (captured !== undefined) this.#onCaptured(captured);
+    }
+    return captured !== undefined;
+  }
+
+  /** Makes durable what a restart must know of a pass beside its file. What fails follows with the next pass. */
+  async #saveBehind(
+    captured: Captured | undefined,
+    saltBefore: Salt | undefined,
+    rollingBefore: string | undefined,
+  ): Promise<void> {
+    const { state } = this.#capture;
     const salt = state.walPosition?.salt;
     if (
       salt !== undefined &&
       rollingBefore !== undefined &&
       (saltBefore === undefined || !saltsEqual(salt, saltBefore))
     ) {
-      await this.#saveState({ salt, rollingChecksum: rollingBefore });
+      this.#begun.push({ salt, rollingChecksum: rollingBefore });
     }
-    if (captured === undefined) return false;
-    if (captured.kind !== "wal" && state.txid !== undefined && state.checksums !== undefined) {
+    if (this.#begun.length > 0) await this.#saveState();
+    if (captured === undefined || captured.kind === "wal") return;
+    if (state.txid !== undefined && state.checksums !== undefined) {
       await this.#spool.savePageChecksums(state.txid, state.checksums);
     }
+  }
+
+  #onCaptured({ kind, pages, file }: Captured): void {
     this.#deps.emit({
       type: "captured",
-      txid: captured.file.name.maxTxid,
-      kind: captured.kind,
-      pages: captured.pages,
-      bytes: captured.file.size,
-      dbPageCount: captured.file.name.pageCount,
+      txid: file.name.maxTxid,
+      kind,
+      pages,
+      bytes: file.size,
+      dbPageCount: file.name.pageCount,
     });
     this.#shipper.wake();
-    return true;
+  }
+
+  /** Between two passes: the next capture goes on behind the TXID of the merged file. */
+  async #mergeSpool(): Promise<void> {
+    for (;;) {
+      const merge = await mergeSpool(this.#spool, this.#mergesEnd.signal);
+      if (merge === undefined) return;
+      this.#capture.state.txid = merge.into;
+      this.#shipper.takeBack(merge.into);
+      this.#deps.emit({ type: "spool-merged", ...merge });
+    }
+  }
+
+  #onSpoolFull({ code, message, hint }: ReplicationError): void {
+    if (this.#spoolFull !== undefined) return;
+    this.#spoolFull = { code, message, sinceMs: this.#deps.now() };
+    this.#deps.emit({ type: "spool-full", hint, ...this.#spoolFull });
+  }
+
+  #onSpoolRecovered(): void {
+    if (this.#spoolFull === undefined) return;
+    const failedForMs = this.#deps.now() - this.#spoolFull.sinceMs;
+    this.#spoolFull = undefined;
+    this.#deps.emit({ type: "spool-recovered", failedForMs });
   }
 
   async #checkpoint(): Promise<void> {
@@ -230,10 +340,57 @@ export class Session {
     this.#deps.emit({ type: "checkpointed", ...outcome });
   }
 
-  #put(file: SpoolFile, signal: AbortSignal): Promise<{ readonly key: string }> {
-    // Everything but the base of a branched timeline is one TXID, at level 0.
-    const level = file.name.minTxid === file.name.maxTxid ? 0 : snapshotLevel;
-    return writeTimelineFile(this.#deps.replica, this.#epoch, file, signal, level);
+  async #put(file: SpoolFile, signal: AbortSignal): Promise<{ readonly key: string }> {
+    const { record, mode } = await this.#claim.beforeShip(signal);
+    return writeTimelineFile(this.#deps.replica, record, mode, file, levelOf(file), { signal });
+  }
+
+  #makeKeeper({ record, mode }: Holding): LeaseKeeper {
+    const deps = this.#deps;
+    return new LeaseKeeper({
+      root: deps.replica,
+      record,
+      mode,
+      intervalMs: deps.leaseIntervalMs,
+      now: deps.now,
+      nowMs: deps.nowMs,
+      sleep: deps.sleep,
+      storedTxid: () => this.#spool.storedTxid,
+      onRenewFailed: (error) => deps.emit({ type: "lease-failing", ...describeFailure(error) }),
+      onRenewed: () => deps.emit({ type: "lease-renewed" }),
+    });
+  }
+
+  async #storeBase(directory: string, signal: AbortSignal): Promise<void> {
+    const reader = this.#connections.openReader();
+    try {
+      await storeBase(
+        {
+          capture: this.#capture,
+          reader,
+          pass: () => this.#loop.request(),
+          storedSoFar: async (until) => {
+            const txid = this.#position()?.txid;
+            if (txid !== undefined) await this.#shipper.stored(txid, until);
+          },
+          put: async (file, until) => {
+            const { record, mode } = await this.#claim.beforeShip(until);
+            return writeTimelineFile(this.#deps.replica, record, mode, file, snapshotLevel, {
+              signal: until,
+            });
+          },
+          directory,
+          sleep: this.#deps.sleep,
+          onStored: ({ name, size }, key) =>
+            this.#deps.emit({ type: "base-stored", txid: name.maxTxid, key, bytes: size }),
+          onFailing: (error) =>
+            this.#deps.emit({ type: "base-failing", ...describeFailure(error) }),
+        },
+        signal,
+      );
+    } finally {
+      reader.close();
+    }
   }
 
   #onStored(file: SpoolFile, key: string): void {
@@ -244,6 +401,7 @@ export class Session {
       bytes: file.size,
       sinceCaptureMs: Math.max(0, this.#deps.now() - file.capturedAtMs),
     });
+    this.#loop.retry(); // there may be room again
   }
 
   /** Says once per cause that the store fails; the status says it all the time. */
@@ -268,11 +426,16 @@ export class Session {
     this.#connections.control.checkpoint("TRUNCATE");
   }
 
+  /** Only after everything captured is confirmed: whoever has this position may go on in the timeline. */
   async #release(position: Position, signal: AbortSignal | undefined): Promise<void> {
+    const { holding } = this.#claim;
+    if (holding === undefined) return;
+    const { record } = holding;
     await releaseEpoch(
       this.#deps.retryingReplica,
-      this.#epoch,
+      record,
       {
+        nonce: record.nonce,
         txid: position.txid,
         rollingChecksum: position.rollingChecksum,
         releasedAt: new Date(this.#deps.now()).toISOString(),
@@ -282,13 +445,13 @@ export class Session {
     this.#deps.at("released");
     this.#deps.emit({
       type: "released",
-      epoch: this.#epoch.epoch,
-      timeline: this.#epoch.timeline,
+      epoch: record.epoch,
+      timeline: record.timeline,
       txid: position.txid,
     });
   }
 
-  async #saveState(begun?: WalGeneration): Promise<void> {
+  async #saveState(): Promise<void> {
     const { state } = this.#spool;
     invariant(state !== undefined, "a session runs on an entered timeline");
     const { txid, checksums } = this.#capture.state;
@@ -304,15 +467,10 @@ export class Session {
     await this.#spool.saveState({
       ...state,
       position,
-      storedTxid: this.#storedTxid(),
-      generations:
-        begun === undefined
-          ? state.generations
-          : [...state.generations, begun].slice(-generationCountMax),
+      storedTxid: this.#spool.storedTxid,
+      generations: [...state.generations, ...this.#begun].slice(-generationCountMax),
     });
-    if (begun === undefined && txid !== undefined && checksums !== undefined) {
-      await this.#spool.savePageChecksums(txid, checksums);
-    }
+    this.#begun = [];
   }
 
   #position(): Position | undefined {
@@ -320,26 +478,29 @@ export class Session {
     const position = this.#spool.state?.position;
     if (name !== undefined) {
       return {
-        timeline: this.#epoch.timeline,
+        timeline: this.#timeline,
         txid: name.maxTxid,
         rollingChecksum: name.rollingChecksum,
       };
     }
     return (
       position && {
-        timeline: this.#epoch.timeline,
+        timeline: this.#timeline,
         txid: position.txid,
         rollingChecksum: position.rollingChecksum,
       }
     );
   }
 
-  #storedTxid(): Txid | undefined {
-    const stored = this.#spool.files.findLast((file) => file.name.state === "stored");
-    return stored?.name.maxTxid ?? this.#spool.state?.storedTxid;
-  }
-
-  #fail(error: unknown): void {
+  /** Whoever follows opens the same spool: a pass under way is waited for, so that two never write there. */
+  async #fail(error: unknown): Promise<void> {
+    if (this.#isFailing) return;
+    this.#isFailing = true;
+    this.#closing.abort();
+    this.#mergesEnd.abort();
+    this.#loop.stop();
+    this.#shipper.stop();
+    await Promise.allSettled([this.#loopDone, this.#shipperDone, this.#backgroundDone]);
     this.close();
     this.#end.reject(error);
   }
@@ -361,7 +522,12 @@ async function withinBudget(
 
 /** Errors that no repetition of an upload can mend. */
 function isFatal(error: unknown): boolean {
-  return error instanceof ReplicationError && error.code === "FOREIGN_WRITE";
+  return (
+    error instanceof Fenced ||
+    error instanceof StartAgain ||
+    error instanceof InvariantError ||
+    (error instanceof ReplicationError && error.code === "FOREIGN_WRITE")
+  );
 }
 
 function describeFailure(error: unknown): { readonly code: string; readonly message: string } {

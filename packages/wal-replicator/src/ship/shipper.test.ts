@@ -26,11 +26,15 @@ function fixture(txids: readonly number[]) {
   const stored: string[] = [];
   const failing: string[] = [];
   const recovered: number[] = [];
-  const world = { put: async (next: SpoolFile): Promise<{ key: string }> => ({ key: next.path }) };
+  const world = {
+    put: async (next: SpoolFile): Promise<{ key: string }> => ({ key: next.path }),
+    settled: async (): Promise<void> => {},
+  };
   const spool = {
     get waiting() {
       return waiting;
     },
+    settled: () => world.settled(),
     markStored: async (done: SpoolFile) => {
       waiting = waiting.filter((other) => other !== done);
     },
@@ -52,6 +56,9 @@ function fixture(txids: readonly number[]) {
     failing,
     recovered,
     add: (txid: number) => waiting.push(file(txid)),
+    merge: (into: number) => {
+      waiting = [...waiting.filter(({ name }) => name.maxTxid < into), file(into)];
+    },
   };
 }
 
@@ -107,6 +114,62 @@ describe("Shipper", () => {
     await expect(waited).rejects.toThrow("enough");
     gate.resolve({ key: "k" });
     await shipper.stored(toTxid(1n));
+    shipper.stop();
+    await done;
+  });
+
+  it("tells those who wait for a TXID that was merged away when the merged file is stored", async () => {
+    const { shipper, world, stored, merge, add } = fixture([1, 2, 3, 4]);
+    let isBack = false;
+    world.put = async (next) => {
+      if (!isBack) throw new Error("away");
+      return { key: next.path };
+    };
+    const waited = shipper.stored(toTxid(4n)).then(() => stored.at(-1));
+    const done = shipper.run(() => false);
+    merge(2);
+    shipper.takeBack(toTxid(2n));
+    add(3);
+    add(4);
+    isBack = true;
+    expect(await waited).toBe("file 2");
+    await shipper.stored(toTxid(4n));
+    expect(stored).toEqual(["file 1", "file 2", "file 3", "file 4"]);
+    shipper.stop();
+    await done;
+  });
+
+  it("takes no file before a merge that may replace it is over", async () => {
+    const { shipper, world, stored, merge } = fixture([1, 2, 3]);
+    const over = Promise.withResolvers<void>();
+    const asked = Promise.withResolvers<void>();
+    world.settled = async () => {
+      if (stored.length === 0) return;
+      asked.resolve();
+      await over.promise;
+    };
+    const done = shipper.run(() => false);
+    await asked.promise;
+    expect(stored).toEqual(["file 1"]);
+    merge(2);
+    over.resolve();
+    await shipper.stored(toTxid(2n));
+    expect(stored).toEqual(["file 1", "file 2"]);
+    shipper.stop();
+    await done;
+  });
+
+  it("repeats also what fails before the upload: a merge that cannot be settled", async () => {
+    const { shipper, world, failing, stored } = fixture([1]);
+    let attempts = 0;
+    world.settled = async () => {
+      attempts += 1;
+      if (attempts === 1) throw new Error("no room");
+    };
+    const done = shipper.run(() => false);
+    await shipper.stored(toTxid(1n));
+    expect(failing).toEqual(["no room"]);
+    expect(stored).toEqual(["file 1"]);
     shipper.stop();
     await done;
   });

@@ -73,6 +73,11 @@ export class Shipper {
     });
   }
 
+  /** A merge has given `txid` to everything captured from there on: those who wait for a later one wait for this one. */
+  takeBack(txid: Txid): void {
+    for (const waiter of this.#waiters) if (waiter.txid > txid) waiter.txid = txid;
+  }
+
   /**
    * Ships until `stop`. @throws the first error that no repetition can mend: somebody else writes into our timeline.
    * Everybody who waits is told the same.
@@ -81,15 +86,14 @@ export class Shipper {
     const { signal } = this.#stopping;
     try {
       while (!signal.aborted) {
-        const file = this.#deps.spool.waiting[0];
-        if (file === undefined) {
+        if (this.#deps.spool.waiting.length === 0) {
           await new Promise<void>((resolve) => {
             this.#wake = resolve;
             signal.addEventListener("abort", () => resolve(), { once: true });
           });
           continue;
         }
-        await this.#ship(file, isFatal);
+        await this.#shipNext(isFatal);
       }
     } catch (error) {
       this.#end(error);
@@ -108,7 +112,8 @@ export class Shipper {
     this.#end(stopped);
   }
 
-  async #ship(file: SpoolFile, isFatal: (error: unknown) => boolean): Promise<void> {
+  async #shipNext(isFatal: (error: unknown) => boolean): Promise<void> {
+    const { spool } = this.#deps;
     const { signal } = this.#stopping;
     let failingSince: number | undefined;
     for (
@@ -117,9 +122,12 @@ export class Shipper {
       pauseMs = Math.min(pauseMs * 2, backoffMsMax)
     ) {
       try {
+        await spool.settled();
+        const file = spool.waiting[0];
+        if (file === undefined) return;
         const { key } = await this.#deps.put(file, signal);
         this.#deps.at("stored-not-marked");
-        await this.#deps.spool.markStored(file);
+        await spool.markStored(file);
         this.#failure = undefined;
         if (failingSince !== undefined) this.#deps.onRecovered(this.#deps.now() - failingSince);
         this.#deps.onStored(file, key);

@@ -4,7 +4,7 @@ import { toTxid } from "../ltx/txid.ts";
 import { formatSpoolFileName, parseSpoolFileName, type SpoolFileName } from "./spool-file-name.ts";
 
 const u32 = fc.integer({ min: 0, max: 0xffffffff });
-const names: fc.Arbitrary<SpoolFileName> = fc.record({
+const plain = fc.record({
   minTxid: fc.constant(toTxid(1n)),
   maxTxid: fc.bigInt({ min: 1n, max: 2n ** 53n - 1n }).map(toTxid),
   pageSize: fc.constantFrom(512, 4096, 65536),
@@ -20,8 +20,16 @@ const names: fc.Arbitrary<SpoolFileName> = fc.record({
     }),
     { nil: undefined },
   ),
-  state: fc.constantFrom("waiting", "stored"),
+  state: fc.constantFrom("waiting" as const, "stored" as const),
 });
+const merged = fc
+  .tuple(plain, fc.bigInt({ min: 1n, max: 2n ** 52n }), fc.bigInt({ min: 1n, max: 2n ** 52n - 1n }))
+  .map(([name, value, more]) => {
+    const txid = toTxid(value);
+    const mergedThrough = toTxid(value + more);
+    return { ...name, minTxid: txid, maxTxid: txid, mergedThrough, state: "waiting" as const };
+  });
+const names: fc.Arbitrary<SpoolFileName> = fc.oneof(plain, merged);
 
 describe("name of a spool file", () => {
   it("parses to what it was formatted from", () => {
@@ -38,6 +46,25 @@ describe("name of a spool file", () => {
       expect(parseSpoolFileName(text)).toBeUndefined();
     },
   );
+
+  it("passes over a merge of anything but waiting files behind one TXID", () => {
+    const name = {
+      minTxid: toTxid(3n),
+      maxTxid: toTxid(3n),
+      mergedThrough: toTxid(9n),
+      pageSize: 4096,
+      pageCount: 1,
+      rollingChecksum: "8000000000000000",
+      walPosition: undefined,
+      state: "waiting" as const,
+    };
+    const parsed = (change: Partial<SpoolFileName>): SpoolFileName | undefined =>
+      parseSpoolFileName(formatSpoolFileName({ ...name, ...change }));
+    expect(parsed({})).toEqual(name);
+    expect(parsed({ maxTxid: toTxid(4n) })).toBeUndefined();
+    expect(parsed({ state: "stored" })).toBeUndefined();
+    expect(parsed({ mergedThrough: toTxid(3n) })).toBeUndefined();
+  });
 
   it("passes over a range that runs backwards", () => {
     const name = formatSpoolFileName({

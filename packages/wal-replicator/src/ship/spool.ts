@@ -1,10 +1,11 @@
 import { createHash } from "node:crypto";
-import { mkdirSync, readdirSync, statSync } from "node:fs";
-import { type FileHandle, open, readFile, rename, rm } from "node:fs/promises";
+import { mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
+import { type FileHandle, link, open, readFile, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { ReplicationError } from "../errors.ts";
+import { invariant, ReplicationError } from "../errors.ts";
 import type { Txid } from "../ltx/txid.ts";
 import { formatTxid } from "../ltx/txid.ts";
+import { snapshotLevel } from "../replica/replica-layout.ts";
 import { type FileLock, lockFile } from "../sqlite/file-lock.ts";
 import type { CrashPointListener } from "./crash-point.ts";
 import { PageChecksums } from "./page-checksums.ts";
@@ -16,6 +17,7 @@ import { decodeSpoolState, encodeSpoolState, type SpoolState } from "./spool-sta
  * restart must know.
  *
  * - `<timeline>/<name>`: complete LTX files (`spool-file-name.ts`). A file is complete or absent: temporary name, fsync, rename, fsync of the directory.
+ *   The first one that waits may have been tried, by an earlier life too, and keeps its name and bytes until the store has confirmed it.
  * - `state.json` (`spool-state.ts`), `page-checksums` (valid only with its own digest, for its own TXID).
  * - `lock`: held by the one process that replicates this database from here.
  *
@@ -27,6 +29,14 @@ export class Spool {
   readonly #at: CrashPointListener;
   #state: SpoolState | undefined;
   #files: SpoolFile[] = [];
+  /** A merge that is published: what it replaces may still be there, and its name says so. */
+  #unsettled: SpoolFile | undefined;
+  #mergeCount = 0;
+  /** Files that were marked as stored, and how many of these marks a power cut cannot take back. */
+  #marks = 0;
+  #durableMarks = 0;
+  /** Merges and what follows them run one after the other. */
+  #mergeWork: Promise<unknown> = Promise.resolve();
 
   private constructor(directory: string, lock: FileLock, at: CrashPointListener) {
     this.directory = directory;
@@ -60,6 +70,17 @@ export class Spool {
     return this.#files.filter((file) => file.name.state === "waiting");
   }
 
+  /** The newest TXID of the timeline's line that the store has confirmed. */
+  get storedTxid(): Txid | undefined {
+    const stored = this.#files.findLast((file) => file.name.state === "stored");
+    return stored?.name.maxTxid ?? this.#state?.storedTxid;
+  }
+
+  /** How many merges took TXIDs back. A TXID above the stored ones that was read at another count may be another state by now. */
+  get mergeCount(): number {
+    return this.#mergeCount;
+  }
+
   /** Identity of this very directory: a copy of the volume has another inode or another time of birth. */
   identity(): { readonly spoolInode: string; readonly spoolBornAt: string } {
     const stats = statSync(this.directory, { bigint: true });
@@ -73,6 +94,19 @@ export class Spool {
     await this.#writeWhole("state.json", [Buffer.from(encodeSpoolState(state))]);
     this.#state = state;
     if (entered) this.#files = this.#listFiles(state.timeline);
+  }
+
+  /**
+   * Enters a timeline that branches off behind the newest stored file, and takes along what waits. A crash leaves the old timeline
+   * complete, or the new one.
+   */
+  async moveTo(state: SpoolState): Promise<void> {
+    const directory = join(this.directory, state.timeline);
+    mkdirSync(directory, { recursive: true });
+    for (const { path } of this.waiting) await link(path, join(directory, basename(path)));
+    await syncDirectory(directory);
+    await this.saveState(state);
+    await this.dropOtherTimelines();
   }
 
   /** Whether anything was captured here, for any timeline, that the store has not confirmed. */
@@ -126,6 +160,7 @@ export class Spool {
       return undefined; // torn: rebuilt like a missing one
     }
     const { pageSize, pageCount } = head;
+    const known = this.#rollingChecksumAt(txid);
     if (
       head["version"] !== 1 ||
       head["timeline"] !== this.#state?.timeline ||
@@ -138,27 +173,154 @@ export class Spool {
       return undefined;
     }
     // The table lies at any offset of the file; a Uint32Array wants multiples of four.
-    return PageChecksums.fromHalves(
+    const loaded = PageChecksums.fromHalves(
       pageSize,
       new Uint32Array(table.buffer.slice(table.byteOffset, table.byteOffset + table.length)),
+    );
+    // After a merge, a TXID is given a second time: the table may be of the first.
+    return known === undefined || loaded.rolling === known ? loaded : undefined;
+  }
+
+  #rollingChecksumAt(txid: Txid): string | undefined {
+    const file = this.#files.find(({ name }) => name.maxTxid === txid);
+    const position = this.#state?.position;
+    return (
+      file?.name.rollingChecksum ?? (position?.txid === txid ? position.rollingChecksum : undefined)
     );
   }
 
   /** Begins an LTX file of the current timeline. Nothing refers to it before `commit`. */
   async create(): Promise<SpoolWriter> {
+    // The next capture takes a TXID that a merge has taken back: nothing old may lie under it.
+    if (this.#unsettled !== undefined) await this.settled();
+    return this.#begin("capture.tmp", "captured-not-durable", "spooled", (file) => {
+      this.#files.push(file);
+    });
+  }
+
+  /**
+   * Replaces the newest waiting files by one with the same effect, under the lowest of their TXIDs: level 0 knows no ranges. The TXIDs
+   * behind it are free again. A crash leaves the old files or the new one. When it resolves, `settled` is still to be called.
+   *
+   * @param files - the newest ones that wait, without a gap; never the first one, which may have been tried.
+   * @param write - writes the new file. If it throws, the old files are as they were.
+   */
+  async merge(
+    files: readonly SpoolFile[],
+    write: (writer: SpoolWriter) => Promise<void>,
+  ): Promise<SpoolFile> {
+    return this.#afterMerges(async () => {
+      const oldest = files[0];
+      const newest = files.at(-1);
+      const { waiting } = this;
+      const from = waiting.length - files.length;
+      const isTail = files.every((file, index) => file === waiting[from + index]);
+      invariant(this.#unsettled === undefined, "a merge is settled before the next one");
+      invariant(oldest !== undefined && newest !== undefined, "a merge is of files");
+      invariant(files.length > 1 && isTail && from > 0, "a merge is of the newest, untried files");
+      const writer = await this.#begin(
+        "merge.tmp",
+        "merge-written",
+        "merge-published",
+        (merged) => {
+          this.#files = [...this.#files.filter((file) => !files.includes(file)), merged];
+          this.#unsettled = merged;
+          this.#mergeCount += 1;
+        },
+      );
+      try {
+        await write(writer);
+      } catch (error) {
+        await writer.discard();
+        throw error;
+      }
+      const { minTxid, maxTxid } = oldest.name;
+      // Of the oldest: since then something waits.
+      return writer.commit(
+        { ...newest.name, minTxid, maxTxid, mergedThrough: newest.name.maxTxid },
+        oldest.capturedAtMs,
+      );
+    });
+  }
+
+  /**
+   * To be awaited before each file that is shipped. No merge is under way then that might replace it; and what was marked as stored stays
+   * so, whatever happens: after a restart, only the first file that waits counts as tried.
+   */
+  async settled(): Promise<void> {
+    await this.#afterMerges(() => this.#settle());
+    const timeline = this.#state?.timeline;
+    if (timeline !== undefined && this.#durableMarks < this.#marks) {
+      await this.#syncTimeline(join(this.directory, timeline));
+    }
+  }
+
+  async #syncTimeline(directory: string): Promise<void> {
+    const marks = this.#marks;
+    await syncDirectory(directory);
+    this.#durableMarks = Math.max(this.#durableMarks, marks);
+  }
+
+  #afterMerges<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#mergeWork.then(work);
+    this.#mergeWork = done.catch(() => {}); // told to whoever began it
+    return done;
+  }
+
+  /** Removes what a merge has replaced, then the note of it from the merged file's name: in this order, each step durable before the next. */
+  async #settle(): Promise<void> {
+    const merged = this.#unsettled;
+    if (merged === undefined) return;
+    const { mergedThrough, ...name } = merged.name;
+    invariant(mergedThrough !== undefined, "an unsettled file says what it replaces");
+    const directory = dirname(merged.path);
+    for (const entry of readdirSync(directory)) {
+      const other = parseSpoolFileName(entry);
+      const isReplaced =
+        other?.state === "waiting" &&
+        other.maxTxid >= name.maxTxid &&
+        other.maxTxid <= mergedThrough &&
+        other.mergedThrough === undefined;
+      if (isReplaced) await rm(join(directory, entry), { force: true });
+    }
+    await syncDirectory(directory);
+    if (this.#state?.position !== undefined && this.#state.position.txid > name.maxTxid) {
+      const { pageSize, pageCount, rollingChecksum } = name;
+      const position = { txid: name.maxTxid, pageSize, pageCount, rollingChecksum };
+      await this.saveState({ ...this.#state, position });
+    }
+    const settled = { ...merged, name, path: join(directory, formatSpoolFileName(name)) };
+    await rename(merged.path, settled.path);
+    await syncDirectory(directory);
+    this.#files = this.#files.map((file) => (file === merged ? settled : file));
+    this.#unsettled = undefined;
+  }
+
+  async #begin(
+    temporaryName: string,
+    written: "captured-not-durable" | "merge-written",
+    published: "spooled" | "merge-published",
+    onPublished: (file: SpoolFile) => void,
+  ): Promise<SpoolWriter> {
     const timeline = this.#state?.timeline;
     if (timeline === undefined) throw new Error("the spool has entered no timeline");
     const directory = join(this.directory, timeline);
-    const temporary = join(directory, "capture.tmp");
+    const temporary = join(directory, temporaryName);
     const handle = await open(temporary, "w", 0o600);
     return new SpoolWriter(temporary, handle, async (name, size, capturedAtMs) => {
       const path = join(directory, formatSpoolFileName(name));
-      this.#at("captured-not-durable");
+      this.#at(written);
       await rename(temporary, path);
-      await syncDirectory(directory);
-      this.#at("spooled");
+      try {
+        await this.#syncTimeline(directory);
+      } catch (error) {
+        // It counts when it is durable, or not at all: the next attempt has another name.
+        await rm(path, { force: true });
+        throw error;
+      }
+      this.#at(published);
       const file: SpoolFile = { name, path, size, capturedAtMs };
-      this.#files.push(file);
+      onPublished(file);
       return file;
     });
   }
@@ -167,8 +329,9 @@ export class Spool {
   async markStored(file: SpoolFile): Promise<void> {
     const name: SpoolFileName = { ...file.name, state: "stored" };
     const stored = { ...file, name, path: join(dirname(file.path), formatSpoolFileName(name)) };
-    // Not synced: if the mark is lost, the file is offered to the store again, which says that it has it.
+    // Not synced: if the mark is lost, the file is offered to the store again, which says that it has it. Nothing is tried behind it before.
     await rename(file.path, stored.path);
+    this.#marks += 1;
     this.#at("marked");
     const older = this.#files.filter((other) => other.name.state === "stored");
     this.#files = this.#files.flatMap((other) =>
@@ -184,7 +347,12 @@ export class Spool {
   async #load(): Promise<void> {
     const text = await readIfExists(join(this.directory, "state.json"));
     this.#state = text === undefined ? undefined : decodeSpoolState(text.toString("utf8"));
-    if (this.#state !== undefined) this.#files = this.#listFiles(this.#state.timeline);
+    if (this.#state === undefined) return;
+    this.#files = this.#listFiles(this.#state.timeline);
+    this.#unsettled = this.#files.find(({ name }) => name.mergedThrough !== undefined);
+    if (this.#unsettled === undefined) return;
+    await this.#settle();
+    this.#files = this.#listFiles(this.#state.timeline);
   }
 
   #listFiles(timeline: string): SpoolFile[] {
@@ -193,8 +361,9 @@ export class Spool {
     const files: SpoolFile[] = [];
     for (const entry of readdirSync(directory)) {
       const name = parseSpoolFileName(entry);
-      if (name === undefined) continue;
       const path = join(directory, entry);
+      if (entry.endsWith(".tmp")) rmSync(path); // of an earlier life, which ended while it wrote
+      if (name === undefined) continue;
       const stats = statSync(path);
       files.push({ name, path, size: stats.size, capturedAtMs: stats.mtimeMs });
     }
@@ -219,6 +388,11 @@ export interface SpoolFile {
   readonly size: number;
   /** Milliseconds since the Unix epoch. */
   readonly capturedAtMs: number;
+}
+
+/** Everything but the base of a branched timeline is one TXID, at level 0. */
+export function levelOf({ name }: SpoolFile): 0 | typeof snapshotLevel {
+  return name.minTxid === name.maxTxid ? 0 : snapshotLevel;
 }
 
 /** One LTX file on its way to the disk. Ends with `commit` or `discard`. */
@@ -247,14 +421,19 @@ export class SpoolWriter {
     this.#size += chunk.length;
   }
 
-  /** Durability point: when it resolves, the file survives a power cut under its final name. */
+  /** Durability point: when it resolves, the file survives a power cut under its final name. If it throws, nothing of it is left. */
   async commit(name: SpoolFileName, capturedAtMs: number): Promise<SpoolFile> {
     try {
-      await this.#handle.datasync();
-    } finally {
-      await this.#handle.close();
+      try {
+        await this.#handle.datasync();
+      } finally {
+        await this.#handle.close();
+      }
+      return await this.#publish(name, this.#size, capturedAtMs);
+    } catch (error) {
+      await rm(this.#path, { force: true });
+      throw error;
     }
-    return this.#publish(name, this.#size, capturedAtMs);
   }
 
   async discard(): Promise<void> {
@@ -279,6 +458,20 @@ function makeDirectory(directory: string): boolean {
     );
   }
 }
+
+/** What a full disk looks like to Node and to SQLite. @returns undefined for any other error. */
+export function spoolFull(error: unknown): ReplicationError | undefined {
+  const { code, message } = error as { code?: unknown; message?: unknown };
+  if (typeof code !== "string" || !fullCodes.has(code)) return undefined;
+  return new ReplicationError(
+    "SPOOL_FULL",
+    `the disk of the database is full: ${String(message)}`,
+    "Free some space. Until then commits are not captured, they stay in the WAL, and it grows; nothing is lost, and the stream goes on by itself.",
+    { cause: error },
+  );
+}
+
+const fullCodes = new Set(["ENOSPC", "EDQUOT", "SQLITE_FULL"]);
 
 /** `.<database>-replica` beside the database. */
 export function spoolDirectory(database: string): string {

@@ -1,140 +1,445 @@
-import { hostname } from "node:os";
-import { ReplicationError } from "../errors.ts";
+import { join } from "node:path";
+import { invariant, ReplicationError } from "../errors.ts";
 import type { ResumeAction } from "../events.ts";
-import { nextTxid, type Txid, toTxid } from "../ltx/txid.ts";
-import type { Catalog } from "../replica/catalog.ts";
-import { type EpochRecord, listEpochs, takeEpoch } from "../replica/epoch.ts";
-import type { TimelinePosition } from "../replica/epoch-record.ts";
-import { listTimeline } from "../replica/replica.ts";
+import { nextTxid, toTxid } from "../ltx/txid.ts";
+import { EpochLog, type EpochMode } from "../replica/epoch.ts";
+import type { EpochRecord, TimelinePosition } from "../replica/epoch-record.ts";
+import { Fenced } from "../replica/lease.ts";
 import { formatTimelineName } from "../replica/replica-layout.ts";
-import { planTimeline, type TimelinePlan } from "../replica/timeline.ts";
-import { planRestore } from "../restore/plan-restore.ts";
 import type { SqliteConnection } from "../sqlite/connection.ts";
 import { WalFile } from "../sqlite/database-file.ts";
 import { saltsEqual } from "../sqlite/salt.ts";
 import { readWalHeader } from "../sqlite/wal-header.ts";
-import { verifyFrameAt, type WalPosition } from "../sqlite/wal-reader.ts";
+import { verifyFrameAt } from "../sqlite/wal-reader.ts";
+import { type LocalPosition, localPosition } from "../start/local-position.ts";
+import { type Outlook, readOutlook } from "../start/outlook.ts";
+import type { StartPlan } from "../start/plan-start.ts";
 import { Capture, type Captured } from "./capture.ts";
+import type { Holding } from "./claim.ts";
 import { type Connections, openConnections } from "./connections.ts";
-import { thisInstallation } from "./installation.ts";
 import { judgeComparison, planResume, type ResumeInput, type ResumePlan } from "./plan-resume.ts";
 import { Session } from "./session.ts";
 import type { SessionDeps } from "./session-deps.ts";
+import { StartAgain } from "./session-ends.ts";
 import { Spool, spoolDirectory } from "./spool.ts";
+import { readNonces } from "./spool-nonces.ts";
 import type { SpoolPosition } from "./spool-state.ts";
+import { takeNoted } from "./take-noted.ts";
+
+/** How a stream on a database begins. */
+export type SessionOrigin =
+  /** As the start table says. */
+  | { readonly kind: "table" }
+  /** A new timeline whatever the positions say: another file lies at the path, or a stranger's file in ours. Not if somebody took over. */
+  | { readonly kind: "begin"; readonly because: string }
+  /** We were fenced: what is captured goes to a timeline that claims nothing. */
+  | { readonly kind: "branch"; readonly because: string };
 
 /**
- * The start of a session, in this order: anchor held; both sides' positions read; the decision, before anything is written
- * anywhere; epoch taken; timeline entered in the spool; then the stream. A start that fails has changed nothing but perhaps an epoch number.
+ * Starts a session, in this order: spool locked; both sides' positions read, and another owner's lease waited for; the decision, before
+ * anything is written anywhere; anchor held; epoch taken; timeline entered in the spool; then the stream. A start that fails
+ * has changed nothing but perhaps an epoch number, or, where the sides have diverged, has stored ours as a branch.
  *
- * @param newTimelineBecause - begin a new timeline whatever the positions say: another file lies at the path.
+ * @param signal - ends the waiting.
  */
 export async function startSession(
   deps: SessionDeps,
-  newTimelineBecause: string | undefined,
+  origin: SessionOrigin,
+  signal: AbortSignal,
 ): Promise<Session> {
   const spool = await Spool.open(spoolDirectory(deps.databasePath), deps.at);
-  let connections: Connections | undefined;
+  let start: SessionStart | undefined;
   try {
-    connections = openConnections(deps.databasePath, deps.Database);
-    return await start(deps, spool, connections, newTimelineBecause);
+    const ownNonces = await readNonces(spool);
+    // Whoever is fenced, or has another database, is past waiting for somebody's lease.
+    const asking = origin.kind === "table" ? deps : { ...deps, ifHeld: "take-over" as const };
+    const outlook = await readOutlook(asking, spool, ownNonces, signal, { database: "present" });
+    start = new SessionStart(deps, spool, outlook, signal);
+    return await start.run(origin);
   } catch (error) {
-    connections?.close();
+    start?.close();
     spool.close();
     throw error;
   }
 }
 
-async function start(
-  deps: SessionDeps,
-  spool: Spool,
-  connections: Connections,
-  newTimelineBecause: string | undefined,
-): Promise<Session> {
-  const installation = thisInstallation(spool);
-  const epochs = await listEpochs(deps.retryingReplica);
-  const local = localPosition(spool);
-  const pageSizeChanged = local !== undefined && local.pageSize !== connections.pageSize;
-  const planned = planTimeline({
-    epochs,
-    installation,
-    local: spool.state && {
-      timeline: spool.state.timeline,
-      txid: local?.txid,
-      storedTxid: storedTxid(spool),
-      rollingChecksum: local?.rollingChecksum,
-      restored: spool.state.restored,
-    },
-  });
-  const listed =
-    planned.action === "continue"
-      ? await listTimeline(deps.retryingReplica, planned.timeline)
-      : undefined;
-  const forced =
-    newTimelineBecause ??
-    (pageSizeChanged ? "the page size has changed" : undefined) ??
-    (listed !== undefined && lacksFiles(listed)
-      ? "files are missing in the timeline, and nothing behind them would restore"
-      : undefined);
-  const plan: TimelinePlan =
-    forced === undefined || planned.action === "begin"
-      ? planned
-      : { action: "begin", parent: branchPoint(spool), why: forced };
-  const remote = plan.action === "continue" ? listed : undefined;
-  const capture = new Capture(
-    {
-      database: connections.database,
-      walPath: connections.walPath,
-      control: connections.control,
-      spool,
-      now: deps.now,
-      timestampMsMin: remote?.newestTimestampMs ?? 0,
-    },
-    connections.pageSize,
-    { txid: undefined, walPosition: undefined, pageCount: 0, checksums: undefined },
-  );
-  const resume = planResume({
-    local:
-      plan.action === "continue" && local !== undefined
-        ? { ...local, generations: spool.state?.generations ?? [] }
-        : undefined,
-    remoteTxid: remote?.highestTxid,
-    pageSize: connections.pageSize,
-    committedFrames: connections.control.checkpoint("NOOP").logFrames,
-    ...lookAtWal(connections.walPath, local),
-  });
-  const first = await decideFirstPass(spool, connections, capture, resume, plan, local);
+type FirstPass = (reader: SqliteConnection) => Promise<Captured | undefined>;
 
-  const record = await takeEpoch(deps.retryingReplica, (epoch) => {
-    const nonce = Buffer.from(deps.randomBytes(16)).toString("hex");
-    return {
+class SessionStart {
+  readonly #deps: SessionDeps;
+  readonly #spool: Spool;
+  readonly #outlook: Outlook;
+  readonly #signal: AbortSignal;
+  readonly #connections: Connections;
+  readonly #capture: Capture;
+  readonly #local: LocalPosition | undefined;
+
+  constructor(deps: SessionDeps, spool: Spool, outlook: Outlook, signal: AbortSignal) {
+    this.#deps = deps;
+    this.#spool = spool;
+    this.#outlook = outlook;
+    this.#signal = signal;
+    this.#local = localPosition(spool);
+    this.#connections = openConnections(deps.databasePath, deps.Database);
+    this.#capture = new Capture(
+      {
+        database: this.#connections.database,
+        walPath: this.#connections.walPath,
+        control: this.#connections.control,
+        spool,
+        now: deps.now,
+        timestampMsMin: outlook.newestTimestampMs,
+      },
+      this.#connections.pageSize,
+      { txid: undefined, walPosition: undefined, pageCount: 0, checksums: undefined },
+    );
+  }
+
+  close(): void {
+    this.#connections.close();
+  }
+
+  async run(origin: SessionOrigin): Promise<Session> {
+    if (origin.kind === "branch")
+      return this.#begin("branch", this.#storedPosition(), origin.because);
+    if (origin.kind === "begin") {
+      const { stranger } = this.#outlook;
+      // Somebody took over, and this is how we come to know of it. A writer that went on would fence them in turn.
+      if (stranger !== undefined) throw new Fenced(stranger);
+      return this.#begin("writer", this.#storedPosition(), origin.because);
+    }
+    const { plan } = this.#outlook;
+    switch (plan.action) {
+      case "offline":
+        return this.#goOn(plan, undefined);
+      case "continue":
+        if (this.#local !== undefined && this.#local.pageSize !== this.#connections.pageSize) {
+          return this.#begin("writer", this.#storedPosition(), "the page size has changed");
+        }
+        return this.#goOn(plan, plan.parent);
+      case "begin":
+        return this.#begin("writer", plan.parent, plan.why);
+      case "compare":
+        return this.#compare(plan);
+      case "diverged":
+        return this.#diverged(plan);
+      case "restore":
+        throw localBehind(plan.why);
+      case "held":
+        throw new ReplicationError(
+          "HELD",
+          plan.why,
+          "Stop the other one, or wait until its lease is stale, or take over explicitly.",
+        );
+      case "stop":
+        throw new ReplicationError("START_REFUSED", plan.why, plan.next);
+      case "wait":
+      case "ship-spool":
+      case "nothing-anywhere":
+        invariant(false, `a start with a database never gets to "${plan.action}"`);
+    }
+  }
+
+  /** @param parent - of the timeline; undefined: offline, and the epoch follows later. */
+  async #goOn(
+    plan: Extract<StartPlan, { action: "continue" | "offline" }>,
+    parent: TimelinePosition | null | undefined,
+  ): Promise<Session> {
+    const first = await this.#firstPass(
+      this.#local,
+      this.#outlook.highestTxid(plan.timeline),
+      parent ?? null,
+    );
+    const record =
+      parent === undefined
+        ? undefined
+        : await this.#take("writer", () => ({ timeline: plan.timeline, parent }));
+    await this.#saveEntered(plan.timeline, record === undefined);
+    const session = this.#session(record, first, plan.timeline, {
+      continued: true,
+      parent: parent ?? null,
+      why: plan.why,
+    });
+    return session;
+  }
+
+  /** A new timeline. Increments go on from the local position if the store has it as a branch point; else it begins with a full copy. */
+  async #begin(
+    kind: EpochRecord["kind"],
+    parent: TimelinePosition | null,
+    why: string,
+  ): Promise<Session> {
+    const local =
+      parent !== null && this.#branchesHere(parent) && (await this.#outlook.restores(parent))
+        ? this.#local
+        : undefined;
+    const first = await this.#firstPass(local, undefined, parent);
+    const record = await this.#take(kind, (epoch, nonce) => ({
+      timeline: formatTimelineName(epoch, nonce),
+      parent,
+    }));
+    const moves = local !== undefined && first.action !== "snapshot";
+    if (moves) {
+      await this.#spool.moveTo({
+        version: 1,
+        timeline: record.timeline,
+        position: positionOf(local),
+        storedTxid: parent?.txid,
+        restored: false,
+        generations: this.#spool.state?.generations ?? [],
+      });
+      const { checksums } = this.#capture.state;
+      // Saved under the old timeline's name until now.
+      if (checksums !== undefined) await this.#spool.savePageChecksums(local.txid, checksums);
+    } else {
+      await this.#spool.saveState({
+        version: 1,
+        timeline: record.timeline,
+        position: undefined,
+        storedTxid: undefined,
+        restored: false,
+        generations: [],
+      });
+    }
+    this.#deps.at("timeline-entered");
+    return this.#session(record, first, record.timeline, { continued: false, parent, why });
+  }
+
+  /** Whether the local position is the branch point, or the waiting files lead there from it. */
+  #branchesHere(parent: TimelinePosition): boolean {
+    return (
+      this.#local !== undefined &&
+      this.#local.pageSize === this.#connections.pageSize &&
+      this.#spool.state?.timeline === parent.timeline &&
+      this.#spool.storedTxid === parent.txid
+    );
+  }
+
+  /** Nothing says where this database stands: its content decides. */
+  async #compare(plan: Extract<StartPlan, { action: "compare" }>): Promise<Session> {
+    const { head } = plan;
+    const { state } = this.#capture;
+    const isSame = await this.#connections.anchor.rotate((reader) =>
+      this.#capture.inspect(reader, async (view) => {
+        const now = await this.#capture.checksumView(view);
+        if (now.rolling !== plan.rollingChecksum) return false;
+        state.txid = head.txid;
+        this.#capture.adopt(view, now);
+        return true;
+      }),
+    );
+    if (!isSame) {
+      return this.#diverged({
+        action: "diverged",
+        go: this.#deps.onDivergence,
+        why: `${plan.why}, and its content is not the store's newest`,
+      });
+    }
+    const record = await this.#take("writer", (epoch, nonce) => ({
+      timeline: formatTimelineName(epoch, nonce),
+      parent: head,
+    }));
+    invariant(state.checksums !== undefined, "an adopted state has checksums");
+    await this.#spool.saveState({
       version: 1,
-      epoch,
-      nonce,
-      owner: { host: hostname(), pid: process.pid, installation },
-      timeline: plan.action === "continue" ? plan.timeline : formatTimelineName(epoch, nonce),
-      parent: plan.parent,
-      startedAt: new Date(deps.now()).toISOString(),
+      timeline: record.timeline,
+      position: {
+        txid: head.txid,
+        pageSize: this.#connections.pageSize,
+        pageCount: state.pageCount,
+        rollingChecksum: state.checksums.rolling,
+      },
+      storedTxid: head.txid,
+      restored: false,
+      generations: [],
+    });
+    await this.#spool.savePageChecksums(head.txid, state.checksums);
+    this.#deps.at("timeline-entered");
+    const first = {
+      action: "compare" as const,
+      pass: (reader: SqliteConnection) => this.#capture.incremental(reader),
+      why: "the database has the content of the store's newest state",
     };
-  });
-  deps.at("epoch-taken");
-  await enterTimeline(spool, record, plan, local);
-  deps.at("timeline-entered");
-  deps.emit({
-    type: "started",
-    epoch: record.epoch,
-    timeline: record.timeline,
-    parent: record.parent,
-    continued: plan.action === "continue",
-    reason: `${plan.why}; ${resume.why}`,
-    resume: first.action,
-  });
-  return new Session(deps, spool, connections, capture, record, first.pass);
+    return this.#session(record, first, record.timeline, {
+      continued: false,
+      parent: head,
+      why: plan.why,
+    });
+  }
+
+  /** Both sides are kept: what only this one has is stored on a timeline of its own, before anybody goes on. */
+  async #diverged(plan: Extract<StartPlan, { action: "diverged" }>): Promise<Session> {
+    if (plan.go === "local") {
+      return this.#begin("writer", this.#storedPosition(), `${plan.why}; this side was chosen`);
+    }
+    if (await this.#hasUnstored()) {
+      const session = await this.#begin("branch", this.#storedPosition(), plan.why);
+      await session.stop({});
+    }
+    if (plan.go === "remote") throw localBehind(plan.why);
+    throw new ReplicationError(
+      "LOCAL_DIVERGED",
+      `the database here and the store both have what the other lacks: ${plan.why}`,
+      `What is here is stored as timeline ${this.#spool.state?.timeline}. Decide which one goes on: restore the store's, or start with this side chosen; the other one is kept.`,
+    );
+  }
+
+  /** Captures what is new on the timeline that the spool is on, so that it is known whether anything here is nowhere else. */
+  async #hasUnstored(): Promise<boolean> {
+    if (this.#local === undefined || this.#local.pageSize !== this.#connections.pageSize)
+      return true;
+    const first = await this.#firstPass(this.#local, undefined, null);
+    await this.#connections.anchor.rotate(first.pass);
+    return this.#spool.waiting.length > 0;
+  }
+
+  #storedPosition(): TimelinePosition | null {
+    const { state, storedTxid } = this.#spool;
+    return state === undefined || storedTxid === undefined
+      ? null
+      : { timeline: state.timeline, txid: storedTxid };
+  }
+
+  async #firstPass(
+    local: LocalPosition | undefined,
+    remoteTxid: bigint | undefined,
+    parent: TimelinePosition | null,
+  ): Promise<FirstPassPlan> {
+    const { state } = this.#capture;
+    if (state.txid !== undefined) {
+      // Captured up to the anchor a moment ago, while it was found out that the sides have diverged.
+      return {
+        action: "continue",
+        pass: (reader) => this.#capture.incremental(reader),
+        why: "it is captured",
+      };
+    }
+    const connections = this.#connections;
+    const resume = planResume({
+      local: local && { ...local, generations: this.#spool.state?.generations ?? [] },
+      remoteTxid: remoteTxid as ResumeInput["remoteTxid"],
+      pageSize: connections.pageSize,
+      committedFrames: connections.control.checkpoint("NOOP").logFrames,
+      ...lookAtWal(connections.walPath, local),
+    });
+    return decideFirstPass(this.#spool, connections, this.#capture, resume, parent, local);
+  }
+
+  /**
+   * What goes on in its timeline: the state only changes in what a restore or an earlier life left.
+   *
+   * @param isOffline - that an earlier moment was restored is not acted on yet: it counts when the store is back.
+   */
+  async #saveEntered(timeline: string, isOffline: boolean): Promise<void> {
+    const kept = this.#spool.state;
+    const { storedTxid } = this.#spool;
+    await this.#spool.saveState({
+      version: 1,
+      timeline,
+      position: this.#local && positionOf(this.#local),
+      storedTxid,
+      restored: isOffline && kept?.restored === true,
+      generations: kept?.generations ?? [],
+    });
+    this.#deps.at("timeline-entered");
+    // Once the timeline's own base is stored, nothing that was captured for an older one is needed.
+    if (storedTxid !== undefined) await this.#spool.dropOtherTimelines();
+  }
+
+  get #mode(): EpochMode {
+    const { mode } = this.#outlook;
+    if (mode !== undefined) return mode;
+    throw new ReplicationError(
+      "START_REFUSED",
+      "a new timeline is needed, and the store does not answer",
+      "Make the store reachable and start again; nothing was written.",
+    );
+  }
+
+  async #take(
+    kind: EpochRecord["kind"],
+    place: (epoch: number, nonce: string) => Pick<EpochRecord, "timeline" | "parent">,
+  ): Promise<EpochRecord> {
+    return takeNoted(this.#deps, this.#spool, this.#mode, kind, place, { signal: this.#signal });
+  }
+
+  #session(
+    record: EpochRecord | undefined,
+    first: FirstPassPlan,
+    timeline: string,
+    about: {
+      readonly continued: boolean;
+      readonly parent: TimelinePosition | null;
+      readonly why: string;
+    },
+  ): Session {
+    const { parent, continued } = about;
+    this.#deps.emit({
+      type: "started",
+      epoch: record?.epoch ?? null,
+      timeline,
+      parent,
+      continued,
+      reason: `${about.why}; ${first.why}`,
+      resume: first.action,
+    });
+    const hasBase =
+      parent === null || first.action === "snapshot" || this.#outlook.hasBase(timeline);
+    return new Session({
+      deps: this.#deps,
+      spool: this.#spool,
+      connections: this.#connections,
+      capture: this.#capture,
+      holding: record && { record, mode: this.#mode },
+      take: (signal) => claimLater(this.#deps, this.#spool, timeline, signal),
+      firstPass: first.pass,
+      baseDirectory: hasBase ? undefined : join(this.#spool.directory, timeline),
+    });
+  }
 }
 
-interface FirstPass {
+/** After a start without the store: takes the epoch now, if we still are who may go on in our timeline. */
+async function claimLater(
+  deps: SessionDeps,
+  spool: Spool,
+  timeline: string,
+  signal: AbortSignal,
+): Promise<Holding> {
+  const root = deps.replica;
+  const request = { signal };
+  // The store first: who has no answer must not ask for a proof of its conditional writes.
+  const log = await EpochLog.read(root, request);
+  const newest = await log.newest();
+  const outlook = await readOutlook(
+    { ...deps, ifHeld: "take-over" },
+    spool,
+    await readNonces(spool),
+    signal,
+    { database: "present", log, needsStore: true },
+  );
+  const { plan, mode } = outlook;
+  invariant(mode !== undefined, "a store that answers has a mode");
+  if (plan.action === "continue" && plan.timeline === timeline) {
+    const { parent } = plan;
+    const record = await takeNoted(
+      deps,
+      spool,
+      mode,
+      "writer",
+      () => ({ timeline, parent }),
+      request,
+    );
+    return { record, mode };
+  }
+  if (plan.action === "begin" || newest === undefined)
+    throw new StartAgain(`the store is back: ${"why" in plan ? plan.why : ""}`);
+  throw new Fenced(newest.record);
+}
+
+interface FirstPassPlan {
   readonly action: ResumeAction;
-  readonly pass: (reader: SqliteConnection) => Promise<Captured | undefined>;
+  readonly pass: FirstPass;
+  readonly why: string;
 }
 
 /** Loads what the plan needs, and compares the whole database where it says so: the last chance to refuse. */
@@ -143,13 +448,14 @@ async function decideFirstPass(
   connections: Connections,
   capture: Capture,
   resume: ResumePlan,
-  plan: TimelinePlan,
+  parent: TimelinePosition | null,
   local: LocalPosition | undefined,
-): Promise<FirstPass> {
-  if (resume.action === "behind") throw localBehind(resume.why);
+): Promise<FirstPassPlan> {
+  const { why } = resume;
+  if (resume.action === "behind") throw localBehind(why);
   if (resume.action === "snapshot" || local === undefined) {
-    const txid = plan.parent === null ? toTxid(1n) : nextTxid(plan.parent.txid);
-    return { action: "snapshot", pass: (reader) => capture.snapshot(reader, txid) };
+    const txid = parent === null ? toTxid(1n) : nextTxid(parent.txid);
+    return { action: "snapshot", pass: (reader) => capture.snapshot(reader, txid), why };
   }
   const saved = await spool.loadPageChecksums(local.txid);
   capture.state.txid = local.txid;
@@ -157,18 +463,18 @@ async function decideFirstPass(
   capture.state.checksums = saved;
   if (resume.action === "continue") {
     capture.state.walPosition = resume.from;
-    return { action: "continue", pass: (reader) => capture.resume(reader) };
+    return { action: "continue", pass: (reader) => capture.resume(reader), why };
   }
   const generations = spool.state?.generations ?? [];
   return connections.anchor.rotate((reader) =>
-    capture.inspect(reader, async (view): Promise<FirstPass> => {
+    capture.inspect(reader, async (view): Promise<FirstPassPlan> => {
       const now = await capture.checksumView(view);
       switch (
         judgeComparison(now.rolling, { rollingChecksum: local.rollingChecksum, generations })
       ) {
         case "same":
           capture.adopt(view, now);
-          return { action: "compare", pass: (next) => capture.incremental(next) };
+          return { action: "compare", pass: (next) => capture.incremental(next), why };
         case "behind":
           throw localBehind(
             "the database is as it was when an earlier WAL began, as after a power cut or in an old copy",
@@ -177,47 +483,11 @@ async function decideFirstPass(
           return {
             action: saved === undefined ? "snapshot" : "compare",
             pass: (next) => capture.compare(next),
+            why,
           };
       }
     }),
   );
-}
-
-interface LocalPosition {
-  readonly txid: Txid;
-  readonly pageSize: number;
-  readonly pageCount: number;
-  readonly rollingChecksum: string;
-  readonly walPosition: WalPosition | undefined;
-}
-
-/** The newest capture on the spool's timeline: its newest file, or what the state says (after a restore). */
-function localPosition(spool: Spool): LocalPosition | undefined {
-  const name = spool.files.at(-1)?.name;
-  if (name !== undefined) return { ...name, txid: name.maxTxid };
-  const position = spool.state?.position;
-  return position && { ...position, walPosition: undefined };
-}
-
-/** Whether the newest state of a timeline that has files does not restore: somebody deleted what it needs. */
-function lacksFiles(timeline: Catalog): boolean {
-  if (timeline.highestTxid === undefined) return false;
-  const newest = planRestore(timeline.files);
-  return newest.outcome !== "plan" || newest.txid !== timeline.highestTxid;
-}
-
-/** Where a timeline that is begun against the plan branches from: only what is in the store can be branched from. */
-function branchPoint(spool: Spool): TimelinePosition | null {
-  const txid = storedTxid(spool);
-  return spool.state === undefined || txid === undefined
-    ? null
-    : { timeline: spool.state.timeline, txid };
-}
-
-/** The newest TXID that the store is known to hold. */
-function storedTxid(spool: Spool): Txid | undefined {
-  const stored = spool.files.findLast((file) => file.name.state === "stored");
-  return stored?.name.maxTxid ?? spool.state?.storedTxid;
 }
 
 function lookAtWal(
@@ -235,26 +505,6 @@ function lookAtWal(
   return { walSalt: header.salt, lastFrame };
 }
 
-async function enterTimeline(
-  spool: Spool,
-  record: EpochRecord,
-  plan: TimelinePlan,
-  local: LocalPosition | undefined,
-): Promise<void> {
-  const kept = plan.action === "continue" ? spool.state : undefined;
-  // Once the timeline's own base is stored, nothing that was captured for an older one is needed.
-  const settled = kept !== undefined && storedTxid(spool) !== undefined;
-  await spool.saveState({
-    version: 1,
-    timeline: record.timeline,
-    position: kept === undefined ? undefined : local && positionOf(local),
-    storedTxid: kept === undefined ? undefined : storedTxid(spool),
-    restored: false,
-    generations: kept?.generations ?? [],
-  });
-  if (settled) await spool.dropOtherTimelines();
-}
-
 function positionOf(local: LocalPosition): SpoolPosition {
   const { txid, pageSize, pageCount, rollingChecksum } = local;
   return { txid, pageSize, pageCount, rollingChecksum };
@@ -264,6 +514,6 @@ function localBehind(why: string): ReplicationError {
   return new ReplicationError(
     "LOCAL_BEHIND",
     `the local database lacks what the store has: ${why}`,
-    "Keep a copy of the local database, restore from the store, and start again; nothing was written.",
+    "Keep a copy of the local database, restore from the store, and start again; nothing was overwritten.",
   );
 }

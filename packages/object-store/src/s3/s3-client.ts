@@ -1,0 +1,451 @@
+/**
+ * The only file that imports the AWS SDK: one method per request, each of which is sent once (s3.md 5).
+ *
+ * Its callers see plain data and `S3Failure`, never the SDK's own objects: these carry the request with its signature.
+ */
+import { Readable } from "node:stream";
+import {
+  type $Command,
+  AbortMultipartUploadCommand,
+  S3Client as AwsClient,
+  CompleteMultipartUploadCommand,
+  CreateMultipartUploadCommand,
+  DeleteObjectCommand,
+  GetObjectCommand,
+  HeadObjectCommand,
+  ListObjectsCommand,
+  ListObjectsV2Command,
+  PutObjectCommand,
+  type S3ClientResolvedConfig,
+  type ServiceInputTypes,
+  type ServiceOutputTypes,
+  UploadPartCommand,
+} from "@aws-sdk/client-s3";
+import { NodeHttpHandler } from "@smithy/node-http-handler";
+import type { HashedBody } from "./hash-body.ts";
+import { createAgents } from "./s3-agents.ts";
+import { redact, S3Failure } from "./s3-failure.ts";
+import type { S3Settings } from "./s3-settings.ts";
+
+const connectTimeoutMs = 5000;
+/** Until the headers of the answer; for bodies the time at `uploadBytesPerSecondMin` is added. */
+const answerTimeoutMs = 30_000;
+const uploadBytesPerSecondMin = 64 * 1024;
+/** Without a byte in either direction. */
+const silenceTimeoutMs = 20_000;
+
+export interface S3ObjectHead {
+  readonly size: number;
+  readonly lastModified: Date;
+  /** `x-amz-meta-…`, names in lower case. */
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly storeTime: Date | undefined;
+}
+
+export interface S3ListedObject {
+  readonly key: string;
+  readonly size: number;
+  readonly lastModified: Date;
+}
+
+export interface S3ListPage {
+  readonly objects: readonly S3ListedObject[];
+  readonly isTruncated: boolean;
+  /** Where to go on: a continuation token (LIST 2) or a marker (LIST 1), if the store gave one. */
+  readonly next: string | undefined;
+  readonly storeTime: Date | undefined;
+}
+
+export interface S3PutRequest {
+  readonly key: string;
+  readonly body: HashedBody;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly isConditional: boolean;
+  readonly signal: AbortSignal | undefined;
+}
+
+interface Sending {
+  readonly signal: AbortSignal | undefined;
+  readonly body?: HashedBody;
+}
+
+interface Answered<Output> {
+  readonly output: Output;
+  readonly status: number;
+  readonly storeTime: Date | undefined;
+}
+
+/** Of an answer, as the handler gave it; the SDK's types end before it. */
+interface RawResponse {
+  readonly statusCode: number;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** Every method rejects with `S3Failure`, with the reason of an aborted signal, or with the error of a body's own source. */
+export class S3Client {
+  readonly #settings: S3Settings;
+  readonly #client: AwsClient;
+  readonly #secrets: readonly string[];
+
+  constructor(settings: S3Settings) {
+    this.#settings = settings;
+    const { accessKeyId, secretAccessKey, sessionToken = "" } = settings.credentials;
+    this.#secrets = [secretAccessKey, sessionToken, accessKeyId];
+    const checksums =
+      settings.profile.requestChecksums === "always" ? "WHEN_SUPPORTED" : "WHEN_REQUIRED";
+    this.#client = new AwsClient({
+      endpoint: settings.endpoint,
+      region: settings.region,
+      // The SDK writes into it.
+      credentials: { ...settings.credentials },
+      forcePathStyle: settings.isPathStyle,
+      requestChecksumCalculation: checksums,
+      // Of no use with ranges, and the content has checksums of its own.
+      responseChecksumValidation: "WHEN_REQUIRED",
+      maxAttempts: 1,
+      retryMode: "standard",
+      expectContinueHeader: false,
+      followRegionRedirects: false,
+      // One answer with a wrong `Date` would spoil the signatures of the requests that follow.
+      disableClockSkewCorrection: true,
+      // All that follows would else be looked up in variables and files that are not ours.
+      defaultsMode: "standard",
+      disableS3ExpressSessionAuth: true,
+      useArnRegion: false,
+      useDualstackEndpoint: false,
+      useFipsEndpoint: false,
+      userAgentAppId: "vaultwarden-stream",
+      requestHandler: new NodeHttpHandler({
+        ...createAgents(settings.connection),
+        connectionTimeout: connectTimeoutMs,
+        requestTimeout: answerTimeoutMs,
+        throwOnRequestTimeout: true,
+        socketTimeout: silenceTimeoutMs,
+      }),
+    });
+  }
+
+  /** @returns `refused` if the condition did not hold. */
+  async putObject(request: S3PutRequest): Promise<"stored" | "refused"> {
+    const { key, body, metadata, isConditional, signal } = request;
+    const command = new PutObjectCommand({
+      ...this.#name(key),
+      ...this.#acl(),
+      ContentLength: body.size,
+      Metadata: { ...metadata },
+      ...(isConditional ? { IfNoneMatch: "*" } : {}),
+    });
+    try {
+      const { output, status } = await this.#send(command, { signal, body });
+      // Whoever takes every friendly answer for success loses writes: this one is S3's own.
+      if (status !== 200 || output.ETag === undefined)
+        throw unusable("the answer to a PUT", status);
+      return "stored";
+    } catch (error) {
+      if (isConditional && error instanceof S3Failure && error.status === 412) return "refused";
+      throw error;
+    }
+  }
+
+  async headObject(key: string, signal: AbortSignal | undefined): Promise<S3ObjectHead> {
+    const answer = await this.#send(new HeadObjectCommand(this.#name(key)), { signal });
+    const { ContentLength: size, LastModified: lastModified } = answer.output;
+    if (answer.status !== 200 || size === undefined || lastModified === undefined) {
+      throw unusable("the answer to a HEAD", answer.status);
+    }
+    return toHead(answer, size, lastModified);
+  }
+
+  /**
+   * @param range - first and last byte, both included.
+   * @returns the object's head, and its bytes, which have to be read or destroyed.
+   */
+  async getObject(
+    key: string,
+    range: string | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<{ head: S3ObjectHead; bodySize: number; body: Readable }> {
+    const command = new GetObjectCommand({
+      ...this.#name(key),
+      ...(range === undefined ? {} : { Range: range }),
+    });
+    const answer = await this.#send(command, { signal });
+    const { Body: body, ContentLength: bodySize, ContentRange, LastModified } = answer.output;
+    const size = range === undefined ? bodySize : sizeInContentRange(ContentRange);
+    const isExpected = answer.status === (range === undefined ? 200 : 206);
+    if (
+      !(body instanceof Readable) ||
+      !isExpected ||
+      bodySize === undefined ||
+      size === undefined ||
+      LastModified === undefined
+    ) {
+      if (body instanceof Readable) body.destroy();
+      throw unusable("the answer to a GET", answer.status);
+    }
+    return { head: toHead(answer, size, LastModified), bodySize, body };
+  }
+
+  async deleteObject(key: string, signal: AbortSignal | undefined): Promise<void> {
+    await this.#send(new DeleteObjectCommand(this.#name(key)), { signal });
+  }
+
+  /** @param from - `next` of the page before, or where to begin (LIST 2: behind it), as `isContinued` says. */
+  async listObjects(
+    prefix: string,
+    from: { readonly text: string; readonly isContinued: boolean } | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<S3ListPage> {
+    const { bucket, profile } = this.#settings;
+    const common = { Bucket: bucket, Prefix: prefix };
+    if (profile.listVersion === 1) {
+      const command = new ListObjectsCommand({
+        ...common,
+        ...(from === undefined ? {} : { Marker: from.text }),
+      });
+      const answer = await this.#send(command, { signal });
+      return toPage(answer, answer.output.NextMarker);
+    }
+    const start = from?.isContinued === true ? "ContinuationToken" : "StartAfter";
+    const command = new ListObjectsV2Command({
+      ...common,
+      ...(from === undefined ? {} : { [start]: from.text }),
+    });
+    const answer = await this.#send(command, { signal });
+    return toPage(answer, answer.output.NextContinuationToken);
+  }
+
+  async createUpload(
+    key: string,
+    metadata: Readonly<Record<string, string>>,
+    signal: AbortSignal | undefined,
+  ): Promise<string> {
+    const command = new CreateMultipartUploadCommand({
+      ...this.#name(key),
+      ...this.#acl(),
+      Metadata: { ...metadata },
+    });
+    const { output, status } = await this.#send(command, { signal });
+    if (output.UploadId === undefined) throw unusable("the answer to a new upload", status);
+    return output.UploadId;
+  }
+
+  /** @returns the part's ETag. @param partNumber - from 1. */
+  async uploadPart(
+    key: string,
+    uploadId: string,
+    partNumber: number,
+    body: HashedBody,
+    signal: AbortSignal | undefined,
+  ): Promise<string> {
+    const command = new UploadPartCommand({
+      ...this.#name(key),
+      UploadId: uploadId,
+      PartNumber: partNumber,
+      ContentLength: body.size,
+    });
+    const { output, status } = await this.#send(command, { signal, body });
+    if (output.ETag === undefined) throw unusable("the answer to a part", status);
+    return output.ETag;
+  }
+
+  async completeUpload(
+    key: string,
+    uploadId: string,
+    etags: readonly string[],
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const command = new CompleteMultipartUploadCommand({
+      ...this.#name(key),
+      UploadId: uploadId,
+      MultipartUpload: { Parts: etags.map((ETag, index) => ({ ETag, PartNumber: index + 1 })) },
+    });
+    const { output, status } = await this.#send(command, { signal });
+    if (output.ETag === undefined) throw unusable("the answer to a completed upload", status);
+  }
+
+  async abortUpload(key: string, uploadId: string): Promise<void> {
+    const command = new AbortMultipartUploadCommand({ ...this.#name(key), UploadId: uploadId });
+    await this.#send(command, { signal: undefined });
+  }
+
+  #name(key: string): { readonly Bucket: string; readonly Key: string } {
+    return { Bucket: this.#settings.bucket, Key: key };
+  }
+
+  #acl(): { readonly ACL?: "private" } {
+    const { acl } = this.#settings;
+    // The SDK sends what it is given; its type only lists what AWS knows.
+    return acl === undefined ? {} : { ACL: acl as "private" };
+  }
+
+  async #send<Input extends ServiceInputTypes, Output extends ServiceOutputTypes>(
+    command: $Command<Input, Output, S3ClientResolvedConfig>,
+    { signal, body }: Sending,
+  ): Promise<Answered<Output>> {
+    signal?.throwIfAborted();
+    let response: RawResponse | undefined;
+    command.middlewareStack.add(
+      (next) => async (args) => {
+        const result = await next(args);
+        response = result.response as RawResponse;
+        // The SDK changes the status of a success that is an error.
+        response = { statusCode: response.statusCode, headers: { ...response.headers } };
+        return result;
+      },
+      { step: "deserialize", name: "keepAnswer", priority: "low" },
+    );
+    // Ends a request whose body fails, and one whose answer came before its body was sent.
+    const ending = new AbortController();
+    const stream = body === undefined ? undefined : openStream(body);
+    let bodyError: unknown;
+    stream?.on("error", (error) => {
+      bodyError = error;
+      ending.abort();
+    });
+    command.middlewareStack.add(
+      (next) => (args) => {
+        const request = args.request as {
+          headers: Record<string, string>;
+          query: Record<string, unknown>;
+          body: unknown;
+        };
+        Object.assign(request.headers, this.#settings.profile.extraHeaders);
+        // The SDK's own, for its statistics; GCS refuses it, and nobody needs it.
+        delete request.query["x-id"];
+        if (body !== undefined) {
+          request.headers["x-amz-content-sha256"] = body.sha256;
+          request.headers["content-length"] = String(body.size);
+          request.body = stream ?? body.bytes;
+        }
+        return next(args);
+      },
+      { step: "build", name: "completeRequest", priority: "low" },
+    );
+    try {
+      const output = await this.#client.send(command, {
+        abortSignal:
+          signal === undefined ? ending.signal : AbortSignal.any([signal, ending.signal]),
+        requestTimeout: answerTimeoutMs + ((body?.size ?? 0) / uploadBytesPerSecondMin) * 1000,
+      });
+      return { output, status: response?.statusCode ?? 0, storeTime: readDate(response) };
+    } catch (error) {
+      signal?.throwIfAborted();
+      if (bodyError !== undefined) throw bodyError;
+      throw toFailure(error, response, this.#secrets);
+    } finally {
+      if (stream !== undefined && !stream.readableEnded) {
+        stream.destroy();
+        ending.abort();
+      }
+    }
+  }
+}
+
+/** @returns undefined for bytes in memory. The source's chunks are only lent, so each is copied. */
+function openStream(body: HashedBody): Readable | undefined {
+  if (body.bytes !== undefined) return undefined;
+  const chunks = body.open();
+  const copies = async function* () {
+    for await (const chunk of chunks) yield Buffer.from(chunk);
+  };
+  return Readable.from(copies(), { objectMode: false, highWaterMark: 16 * 1024 });
+}
+
+function toHead(
+  { output, storeTime }: Answered<{ readonly Metadata?: Record<string, string> | undefined }>,
+  size: number,
+  lastModified: Date,
+): S3ObjectHead {
+  return { size, lastModified, metadata: output.Metadata ?? {}, storeTime };
+}
+
+/** The size of the whole object in `bytes 0-9/100`. */
+function sizeInContentRange(contentRange: string | undefined): number | undefined {
+  const size = /^bytes \d+-\d+\/(\d+)$/.exec(contentRange ?? "")?.[1];
+  return size === undefined ? undefined : Number(size);
+}
+
+interface ListOutput {
+  readonly Contents?:
+    | readonly {
+        readonly Key?: string | undefined;
+        readonly Size?: number | undefined;
+        readonly LastModified?: Date | undefined;
+      }[]
+    | undefined;
+  readonly IsTruncated?: boolean | undefined;
+}
+
+function toPage(answer: Answered<ListOutput>, next: string | undefined): S3ListPage {
+  const { output, status, storeTime } = answer;
+  // An empty body and the page of a proxy have no objects either, and are no proof of that.
+  if (status !== 200 || output.IsTruncated === undefined) throw unusable("the listing", status);
+  const objects = (output.Contents ?? []).map(({ Key: key, Size: size, LastModified }) => {
+    if (key === undefined || size === undefined || LastModified === undefined) {
+      throw unusable("an object of the listing", status);
+    }
+    // GET and HEAD tell whole seconds, and one object has one time.
+    const lastModified = new Date(Math.floor(LastModified.getTime() / 1000) * 1000);
+    return { key, size, lastModified };
+  });
+  return { objects, isTruncated: output.IsTruncated, next, storeTime };
+}
+
+function unusable(what: string, status: number): S3Failure {
+  return new S3Failure(`${what} is not S3's (status ${status})`, { kind: "unusable", status });
+}
+
+function toFailure(
+  error: unknown,
+  response: RawResponse | undefined,
+  secrets: readonly string[],
+): S3Failure {
+  const failed = error as {
+    readonly message?: unknown;
+    readonly name?: unknown;
+    readonly code?: unknown;
+    readonly Code?: unknown;
+    readonly cause?: unknown;
+    readonly errors?: unknown;
+  };
+  const message = redact(typeof failed.message === "string" ? failed.message : "", secrets);
+  const networkCode = typeof failed.code === "string" ? failed.code : undefined;
+  if (response === undefined || networkCode !== undefined || failed.name === "TimeoutError") {
+    // Several addresses were tried, and Node's error for all of them says nothing.
+    const tried = Array.isArray(failed.errors) ? failed.errors.map(String).join("; ") : "";
+    return new S3Failure(message || redact(tried, secrets) || "the connection failed", {
+      kind: "connection",
+      networkCode,
+    });
+  }
+  const s3Code = typeof failed.Code === "string" ? failed.Code : undefined;
+  const { statusCode, headers } = response;
+  const isError = statusCode >= 300 || s3Code !== undefined;
+  return new S3Failure(isError && message === "UnknownError" ? "" : message, {
+    kind: isError ? "answer" : "unusable",
+    // An error inside of a success is a failure of the store.
+    status: statusCode >= 300 ? statusCode : 500,
+    s3Code: s3Code === undefined ? undefined : redact(s3Code, secrets),
+    requestId: headers["x-amz-request-id"],
+    storeTime: readDate(response),
+    retryAfterMs: readRetryAfterMs(headers["retry-after"], readDate(response)),
+    bucketRegion: headers["x-amz-bucket-region"],
+  });
+}
+
+function readDate(response: RawResponse | undefined): Date | undefined {
+  const date = new Date(response?.headers["date"] ?? "");
+  return Number.isNaN(date.getTime()) ? undefined : date;
+}
+
+/** Seconds, or a time by the store's clock. */
+function readRetryAfterMs(
+  text: string | undefined,
+  storeTime: Date | undefined,
+): number | undefined {
+  if (text === undefined) return undefined;
+  if (/^\s*\d+\s*$/.test(text)) return Number(text) * 1000;
+  const untilMs = Date.parse(text) - (storeTime?.getTime() ?? Date.now());
+  return Number.isNaN(untilMs) ? undefined : Math.max(0, untilMs);
+}

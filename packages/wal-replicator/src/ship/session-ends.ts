@@ -1,0 +1,11 @@
+/** Why a session is over although nobody stopped it, where another session follows. */
+
+/** Another file lies at the database's path than the one that this session holds. */
+export class DatabaseReplaced extends Error {
+  override readonly name = "DatabaseReplaced";
+}
+
+/** The store is back after a start without it, and says that a new timeline is needed. */
+export class StartAgain extends Error {
+  override readonly name = "StartAgain";
+}

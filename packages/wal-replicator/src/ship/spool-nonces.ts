@@ -1,0 +1,58 @@
+import { open, readFile, rename } from "node:fs/promises";
+import { join } from "node:path";
+import { type Installation, thisInstallation } from "./installation.ts";
+import type { Spool } from "./spool.ts";
+
+/**
+ * Which epochs a spool asked for: their nonces, newest last, in `<spool>/nonces.json`.
+ *
+ * A nonce is noted before its epoch is taken, so that a crash in between leaves an epoch that is known as ours. The file names the
+ * installation that wrote it: a copy of the volume has another identity, and does not take the original's epochs for its own. A clone of
+ * the whole disk has the same identity, but lacks what the original noted since.
+ */
+interface NonceFile {
+  readonly installation: Installation;
+  readonly nonces: readonly string[];
+}
+
+const nonceCountMax = 16;
+
+/** Durable when it resolves. */
+export async function noteNonces(spool: Spool, added: readonly string[]): Promise<void> {
+  const content: NonceFile = {
+    installation: thisInstallation(spool),
+    nonces: [...(await readNonces(spool)), ...added].slice(-nonceCountMax),
+  };
+  const path = join(spool.directory, "nonces.json");
+  {
+    await using file = await open(`${path}.tmp`, "w", 0o600);
+    await file.writeFile(JSON.stringify(content));
+    await file.sync();
+  }
+  await rename(`${path}.tmp`, path);
+  await using directory = await open(spool.directory, "r");
+  await directory.sync();
+}
+
+/** Those that this very spool noted. A file that cannot be read knows none: an epoch is then a stranger's, which costs a wait and never data. */
+export async function readNonces(spool: Spool): Promise<readonly string[]> {
+  let text: string;
+  try {
+    text = await readFile(join(spool.directory, "nonces.json"), "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+    throw error;
+  }
+  const self = thisInstallation(spool);
+  let content: Partial<NonceFile> | null;
+  try {
+    content = JSON.parse(text) as Partial<NonceFile> | null;
+  } catch {
+    return [];
+  }
+  const { hostId, spoolInode, spoolBornAt } = content?.installation ?? {};
+  const isOwn =
+    hostId === self.hostId && spoolInode === self.spoolInode && spoolBornAt === self.spoolBornAt;
+  if (!isOwn || !Array.isArray(content?.nonces)) return [];
+  return content.nonces.filter((nonce) => /^[0-9a-f]{32}$/.test(String(nonce)));
+}
