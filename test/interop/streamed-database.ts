@@ -46,6 +46,8 @@ export class StreamedDatabase implements AsyncDisposable {
     this.#engine = await startEngine({
       database: this.path,
       replica,
+      // A copy does not wait until the killed original's lease is stale.
+      ifHeld: "take-over",
       // Small, so that checkpoints and restarts of the WAL happen within few commits.
       checkpointPolicy: { passiveFrames: 20, barrierBytes: 60 * (pageSize + 24) },
       syncIntervalMs: createPrng(seed).pick([5, 50]),
