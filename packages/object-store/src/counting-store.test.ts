@@ -2,6 +2,7 @@ import { expect, it } from "vitest";
 import { CountingStore, noCounts } from "./counting-store.ts";
 import { FaultyStore } from "./faulty-store.ts";
 import { MemoryStore } from "./memory-store.ts";
+import type { ObjectBody } from "./object-store.ts";
 
 async function* streamOf(...chunks: Uint8Array[]): AsyncGenerator<Uint8Array> {
   yield* chunks;
@@ -35,6 +36,18 @@ it("counts requests by verb, and bytes in both directions", async () => {
   });
   Object.assign(store.counts, noCounts());
   expect(store.counts).toEqual(noCounts());
+});
+
+it("counts bytes once that a store reads for their hash before it sends them", async () => {
+  class HashingStore extends MemoryStore {
+    override async put(key: string, body: ObjectBody): Promise<void> {
+      if (!(body instanceof Uint8Array)) await exhaust(body.open());
+      await super.put(key, body);
+    }
+  }
+  const store = new CountingStore(new HashingStore());
+  await store.put("k", { size: 5, open: () => streamOf(new Uint8Array(2), new Uint8Array(3)) });
+  expect(store.counts.bytesUp).toBe(5);
 });
 
 it("counts a listing by its pages, an empty one as one request", async () => {

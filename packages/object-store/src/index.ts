@@ -43,4 +43,4 @@ export {
   probeConditionalWrites,
 } from "./s3/probe.ts";
 export { type ProviderProfile, providerProfiles } from "./s3/provider-profiles.ts";
-export type { ProfileOverrides, S3Credentials, S3Location } from "./s3/s3-settings.ts";
+export type { ProfileOverrides, S3Credentials, S3Location, S3Timeouts } from "./s3/s3-settings.ts";

@@ -14,7 +14,7 @@ export interface HashedBody {
 }
 
 /** Streams of up to this size are read once and kept; larger ones are read twice, in constant memory. */
-export const keptBodyBytesMax: number = 64 * 1024;
+const keptBodyBytesMax = 64 * 1024;
 
 /**
  * Reads a body for its hash, and thereby checks its length before anything is sent.

@@ -41,7 +41,8 @@ export function parseS3Url(text: string, environment: Environment): S3Location {
     if (url.searchParams.getAll(name).length > 1)
       throw fail(`the parameter ${name} is given twice`);
   }
-  const prefix = decode(url.pathname);
+  // Not the parsed path: it has lost its dots, and with them another place.
+  const prefix = decode(/^s3:\/\/[^/?#]+([^?#]*)/i.exec(text)?.[1] ?? "");
   if (prefix === undefined)
     throw fail("the prefix is not percent-encoded text", "In a URL, % is written %25.");
   if (!/[^/]/.test(prefix)) {

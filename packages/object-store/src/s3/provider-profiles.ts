@@ -18,7 +18,7 @@ export interface ProviderProfile {
   readonly multipartEtagTrusted: boolean;
   /** Whether the ETag of a single PUT is the MD5 of its body. */
   readonly etagIsMd5: boolean;
-  /** Whether the SDK may add checksums of its own to every request; many stores refuse them. */
+  /** Whether bodies carry `x-amz-checksum-sha256` too: buckets with Object Lock want it, many stores refuse it. The signature has the hash in any case. */
   readonly requestChecksums: "always" | "when-required";
   /** Whether the header `x-amz-acl` is taken. */
   readonly aclSupported: boolean;

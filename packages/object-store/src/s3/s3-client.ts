@@ -27,12 +27,11 @@ import { createAgents } from "./s3-agents.ts";
 import { redact, S3Failure } from "./s3-failure.ts";
 import type { S3Settings } from "./s3-settings.ts";
 
-const connectTimeoutMs = 5000;
-/** Until the headers of the answer; for bodies the time at `uploadBytesPerSecondMin` is added. */
-const answerTimeoutMs = 30_000;
+/** Time for a body is added to the time for an answer at this rate. */
 const uploadBytesPerSecondMin = 64 * 1024;
-/** Without a byte in either direction. */
-const silenceTimeoutMs = 20_000;
+
+/** The SDK would write to the console otherwise. What it has to say is in the errors. */
+const noLog = { trace() {}, debug() {}, info() {}, warn() {}, error() {} };
 
 export interface S3ObjectHead {
   readonly size: number;
@@ -42,7 +41,7 @@ export interface S3ObjectHead {
   readonly storeTime: Date | undefined;
 }
 
-export interface S3ListedObject {
+interface S3ListedObject {
   readonly key: string;
   readonly size: number;
   readonly lastModified: Date;
@@ -62,6 +61,12 @@ export interface S3PutRequest {
   readonly metadata: Readonly<Record<string, string>>;
   readonly isConditional: boolean;
   readonly signal: AbortSignal | undefined;
+}
+
+export interface S3UploadedPart {
+  readonly etag: string;
+  /** 64 hex digits. */
+  readonly sha256: string;
 }
 
 interface Sending {
@@ -91,15 +96,14 @@ export class S3Client {
     this.#settings = settings;
     const { accessKeyId, secretAccessKey, sessionToken = "" } = settings.credentials;
     this.#secrets = [secretAccessKey, sessionToken, accessKeyId];
-    const checksums =
-      settings.profile.requestChecksums === "always" ? "WHEN_SUPPORTED" : "WHEN_REQUIRED";
     this.#client = new AwsClient({
       endpoint: settings.endpoint,
       region: settings.region,
       // The SDK writes into it.
       credentials: { ...settings.credentials },
       forcePathStyle: settings.isPathStyle,
-      requestChecksumCalculation: checksums,
+      // Ours is in the signature; the SDK's own are refused by many stores, and turn streams into chunks.
+      requestChecksumCalculation: "WHEN_REQUIRED",
       // Of no use with ranges, and the content has checksums of its own.
       responseChecksumValidation: "WHEN_REQUIRED",
       maxAttempts: 1,
@@ -115,12 +119,14 @@ export class S3Client {
       useDualstackEndpoint: false,
       useFipsEndpoint: false,
       userAgentAppId: "vaultwarden-stream",
+      logger: noLog,
       requestHandler: new NodeHttpHandler({
         ...createAgents(settings.connection),
-        connectionTimeout: connectTimeoutMs,
-        requestTimeout: answerTimeoutMs,
+        connectionTimeout: settings.timeouts.connectMs,
+        requestTimeout: settings.timeouts.answerMs,
         throwOnRequestTimeout: true,
-        socketTimeout: silenceTimeoutMs,
+        socketTimeout: settings.timeouts.silenceMs,
+        logger: noLog,
       }),
     });
   }
@@ -131,6 +137,7 @@ export class S3Client {
     const command = new PutObjectCommand({
       ...this.#name(key),
       ...this.#acl(),
+      ...this.#checksum(body.sha256),
       ContentLength: body.size,
       Metadata: { ...metadata },
       ...(isConditional ? { IfNoneMatch: "*" } : {}),
@@ -223,6 +230,7 @@ export class S3Client {
     const command = new CreateMultipartUploadCommand({
       ...this.#name(key),
       ...this.#acl(),
+      ...(this.#sendsChecksums ? { ChecksumAlgorithm: "SHA256" } : {}),
       Metadata: { ...metadata },
     });
     const { output, status } = await this.#send(command, { signal });
@@ -230,35 +238,42 @@ export class S3Client {
     return output.UploadId;
   }
 
-  /** @returns the part's ETag. @param partNumber - from 1. */
+  /** @param partNumber - from 1. */
   async uploadPart(
     key: string,
     uploadId: string,
     partNumber: number,
     body: HashedBody,
     signal: AbortSignal | undefined,
-  ): Promise<string> {
+  ): Promise<S3UploadedPart> {
     const command = new UploadPartCommand({
       ...this.#name(key),
+      ...this.#checksum(body.sha256),
       UploadId: uploadId,
       PartNumber: partNumber,
       ContentLength: body.size,
     });
     const { output, status } = await this.#send(command, { signal, body });
     if (output.ETag === undefined) throw unusable("the answer to a part", status);
-    return output.ETag;
+    return { etag: output.ETag, sha256: body.sha256 };
   }
 
   async completeUpload(
     key: string,
     uploadId: string,
-    etags: readonly string[],
+    parts: readonly S3UploadedPart[],
     signal: AbortSignal | undefined,
   ): Promise<void> {
     const command = new CompleteMultipartUploadCommand({
       ...this.#name(key),
       UploadId: uploadId,
-      MultipartUpload: { Parts: etags.map((ETag, index) => ({ ETag, PartNumber: index + 1 })) },
+      MultipartUpload: {
+        Parts: parts.map(({ etag, sha256 }, index) => ({
+          ETag: etag,
+          PartNumber: index + 1,
+          ...this.#checksum(sha256),
+        })),
+      },
     });
     const { output, status } = await this.#send(command, { signal });
     if (output.ETag === undefined) throw unusable("the answer to a completed upload", status);
@@ -271,6 +286,15 @@ export class S3Client {
 
   #name(key: string): { readonly Bucket: string; readonly Key: string } {
     return { Bucket: this.#settings.bucket, Key: key };
+  }
+
+  get #sendsChecksums(): boolean {
+    return this.#settings.profile.requestChecksums === "always";
+  }
+
+  #checksum(sha256: string): { readonly ChecksumSHA256?: string } {
+    if (!this.#sendsChecksums) return {};
+    return { ChecksumSHA256: Buffer.from(sha256, "hex").toString("base64") };
   }
 
   #acl(): { readonly ACL?: "private" } {
@@ -326,7 +350,9 @@ export class S3Client {
       const output = await this.#client.send(command, {
         abortSignal:
           signal === undefined ? ending.signal : AbortSignal.any([signal, ending.signal]),
-        requestTimeout: answerTimeoutMs + ((body?.size ?? 0) / uploadBytesPerSecondMin) * 1000,
+        requestTimeout:
+          this.#settings.timeouts.answerMs +
+          Math.round(((body?.size ?? 0) / uploadBytesPerSecondMin) * 1000),
       });
       return { output, status: response?.statusCode ?? 0, storeTime: readDate(response) };
     } catch (error) {
@@ -409,7 +435,8 @@ function toFailure(
     readonly cause?: unknown;
     readonly errors?: unknown;
   };
-  const message = redact(typeof failed.message === "string" ? failed.message : "", secrets);
+  const given = typeof failed.message === "string" ? failed.message : "";
+  const message = redact(given.replace(/^@\S+ - (\[ERROR\] )?/, ""), secrets);
   const networkCode = typeof failed.code === "string" ? failed.code : undefined;
   if (response === undefined || networkCode !== undefined || failed.name === "TimeoutError") {
     // Several addresses were tried, and Node's error for all of them says nothing.
@@ -439,13 +466,13 @@ function readDate(response: RawResponse | undefined): Date | undefined {
   return Number.isNaN(date.getTime()) ? undefined : date;
 }
 
-/** Seconds, or a time by the store's clock. */
+/** Given in seconds, or as a time of the store's clock. */
 function readRetryAfterMs(
   text: string | undefined,
   storeTime: Date | undefined,
 ): number | undefined {
   if (text === undefined) return undefined;
   if (/^\s*\d+\s*$/.test(text)) return Number(text) * 1000;
-  const untilMs = Date.parse(text) - (storeTime?.getTime() ?? Date.now());
+  const untilMs = Date.parse(text) - (storeTime?.getTime() ?? Number.NaN);
   return Number.isNaN(untilMs) ? undefined : Math.max(0, untilMs);
 }

@@ -93,6 +93,8 @@ function judgeCode(failure: S3Failure, context: S3RequestContext): Judgement | u
         hint: "The body that arrived is not the one that was announced: it was changed on its way, or in its file while it was read.",
       };
     case "RequestTimeout":
+      // AWS answers so, with 400, to an upload that stalls; 408 is the answer of stores that shed load.
+      if (failure.status === 408) return undefined;
       return { code: "UNREACHABLE", hint: connectionHint(context) };
     case "SlowDown":
     case "TooManyRequests":

@@ -2,7 +2,7 @@ import { bodySize, readBody } from "../body.ts";
 import type { ObjectBody } from "../object-store.ts";
 import { hashBytes } from "./hash-body.ts";
 import type { ProviderProfile } from "./provider-profiles.ts";
-import type { S3Client } from "./s3-client.ts";
+import type { S3Client, S3UploadedPart } from "./s3-client.ts";
 
 /** Parts that are in memory at once. One part may be larger where the store or the size asks for it. */
 const partsBytesMax = 64 * 1024 * 1024;
@@ -49,8 +49,8 @@ export async function uploadInParts(client: S3Client, request: UploadRequest): P
   const { key, metadata, signal } = request;
   const uploadId = await client.createUpload(key, metadata, signal);
   try {
-    const etags = await uploadParts(client, uploadId, request);
-    await client.completeUpload(key, uploadId, etags, signal);
+    const parts = await uploadParts(client, uploadId, request);
+    await client.completeUpload(key, uploadId, parts, signal);
   } catch (error) {
     // The first failure is the one to tell. After a completion whose answer was lost there is nothing to remove.
     await client.abortUpload(key, uploadId).catch(() => undefined);
@@ -62,11 +62,11 @@ async function uploadParts(
   client: S3Client,
   uploadId: string,
   { key, callerKey, body, plan, signal }: UploadRequest,
-): Promise<readonly string[]> {
+): Promise<readonly S3UploadedPart[]> {
   const failed = new AbortController();
   const anySignal = signal === undefined ? failed.signal : AbortSignal.any([signal, failed.signal]);
-  const parts: Promise<string>[] = [];
-  const inFlight = new Set<Promise<string>>();
+  const parts: Promise<S3UploadedPart>[] = [];
+  const inFlight = new Set<Promise<S3UploadedPart>>();
   try {
     for await (const bytes of cutBody(callerKey, body, plan.partBytes, anySignal)) {
       while (inFlight.size >= plan.concurrency) await Promise.race(inFlight);

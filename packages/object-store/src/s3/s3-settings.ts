@@ -11,6 +11,18 @@ export interface S3Credentials {
   readonly sessionToken?: string;
 }
 
+/** After which a request without an answer is given up, in milliseconds. */
+export interface S3Timeouts {
+  /** Until there is a connection. Default 5,000. */
+  readonly connectMs: number;
+  /** Until the headers of the answer, from the beginning of the request; a body has a second more for each 64 KiB. Default 30,000. */
+  readonly answerMs: number;
+  /** Without a byte in either direction. Default 20,000. */
+  readonly silenceMs: number;
+}
+
+const usualTimeouts: S3Timeouts = { connectMs: 5000, answerMs: 30_000, silenceMs: 20_000 };
+
 /** Fields of the profile that a location overrides. */
 export type ProfileOverrides = Partial<Omit<ProviderProfile, "name" | "region">>;
 
@@ -34,6 +46,7 @@ export interface S3Location {
   /** Accepts every certificate. Default: false. */
   readonly skipTlsVerify?: boolean;
   readonly profile?: ProfileOverrides;
+  readonly timeouts?: Partial<S3Timeouts>;
 }
 
 /** What a client needs, all of it decided. Has secrets in it. */
@@ -48,6 +61,7 @@ export interface S3Settings {
   readonly credentials: S3Credentials;
   readonly acl: string | undefined;
   readonly connection: ConnectionSettings;
+  readonly timeouts: S3Timeouts;
   readonly profile: ProviderProfile;
   /** What somebody should look at. */
   readonly warning: string | undefined;
@@ -93,6 +107,7 @@ export function resolveS3Location(location: S3Location, environment: Environment
       credentials,
       acl: profile.aclSupported && location.acl !== "" ? location.acl : undefined,
       connection: readConnectionSettings(environment, location.skipTlsVerify ?? false),
+      timeouts: { ...usualTimeouts, ...location.timeouts },
       // Directory buckets list in no order.
       profile: bucket.endsWith("--x-s3") ? { ...profile, listingSorted: false } : profile,
       warning: choice.warning,

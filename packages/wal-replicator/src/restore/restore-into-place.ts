@@ -43,7 +43,8 @@ export async function restoreIntoPlace(
   const incoming = incomingPath(database);
   discardIncoming(database);
   const result = await restore({ ...rest, target: incoming });
-  if (keepsResumeState) await carryNonces(database, incoming);
+  const isNewest = (rest.before ?? rest.txid ?? rest.timeline) === undefined;
+  if (keepsResumeState) await settleSpool(database, incoming, isNewest);
   else rmSync(spoolDirectory(incoming), { recursive: true, force: true });
   options.signal?.throwIfAborted();
   const hadDatabase = statSync(database, { throwIfNoEntry: false }) !== undefined;
@@ -52,19 +53,27 @@ export async function restoreIntoPlace(
   return { result, aside: hadDatabase ? aside : undefined };
 }
 
-/** The epochs that were taken from here are ours after the restore too: without it we would wait for our own lease. */
-async function carryNonces(database: string, incoming: string): Promise<void> {
-  if (!existsSync(spoolDirectory(database))) return;
-  const before = await Spool.open(spoolDirectory(database));
+/** What the next stream has to know beyond the position that the restore has left. */
+async function settleSpool(database: string, incoming: string, isNewest: boolean): Promise<void> {
+  const nonces = await noncesOf(database);
+  const spool = await Spool.open(spoolDirectory(incoming));
   try {
-    const nonces = await readNonces(before);
-    const after = await Spool.open(spoolDirectory(incoming));
-    try {
-      await noteNonces(after, nonces);
-    } finally {
-      after.close();
-    }
+    const { state } = spool;
+    // Nobody asked for an earlier moment: if the store has gone on by the time of the start, then we are behind.
+    if (isNewest && state !== undefined) await spool.saveState({ ...state, restored: false });
+    // The epochs that were taken from here are ours after the restore too: without it we would wait for our own lease.
+    if (nonces.length > 0) await noteNonces(spool, nonces);
   } finally {
-    before.close();
+    spool.close();
+  }
+}
+
+async function noncesOf(database: string): Promise<readonly string[]> {
+  if (!existsSync(spoolDirectory(database))) return [];
+  const spool = await Spool.open(spoolDirectory(database));
+  try {
+    return await readNonces(spool);
+  } finally {
+    spool.close();
   }
 }

@@ -1,6 +1,5 @@
 import { type FileHandle, open, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { InvariantError } from "../errors.ts";
 import { toTxid } from "../ltx/txid.ts";
 import type { LocalLtxFile } from "../replica/replica.ts";
 import type { SqliteConnection } from "../sqlite/connection.ts";
@@ -24,12 +23,14 @@ export interface BaseDeps {
   readonly sleep: (ms: number, signal: AbortSignal) => Promise<void>;
   readonly onStored: (file: LocalLtxFile, key: string) => void;
   readonly onFailing: (error: unknown) => void;
+  /** Errors that no repetition can mend: somebody took over, or writes into our timeline. */
+  readonly isFatal: (error: unknown) => boolean;
 }
 
 const backoffMsMin = 1_000;
 const backoffMsMax = 300_000;
 
-/** Builds and stores the base; whatever fails is tried again until the signal is aborted. */
+/** Builds and stores the base; what fails is tried again until the signal is aborted. @throws what is fatal. */
 export async function storeBase(deps: BaseDeps, signal: AbortSignal): Promise<void> {
   const path = join(deps.directory, "base.tmp");
   try {
@@ -39,7 +40,7 @@ export async function storeBase(deps: BaseDeps, signal: AbortSignal): Promise<vo
       pauseMs = Math.min(pauseMs * 2, backoffMsMax)
     ) {
       try {
-        await deps.storedSoFar(signal);
+        // At once: what lies between the branch point and the base restores over the parent only.
         const file = await writeBase(deps, path);
         await deps.storedSoFar(signal);
         const { key } = await deps.put(file, signal);
@@ -47,7 +48,7 @@ export async function storeBase(deps: BaseDeps, signal: AbortSignal): Promise<vo
         return;
       } catch (error) {
         if (signal.aborted) return;
-        if (error instanceof InvariantError) throw error;
+        if (deps.isFatal(error)) throw error;
         deps.onFailing(error);
         await deps.sleep(pauseMs, signal);
       }

@@ -10,7 +10,7 @@ import {
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { createPrng, type Prng, seedFromEnvironment } from "@vaultwarden-stream/testkit";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { decodeFile } from "../ltx/testing.ts";
 import { nextTxid, type Txid, toTxid } from "../ltx/txid.ts";
 import { encodeTestLtx, noisePage } from "../replica/encode-test-ltx.ts";
@@ -188,9 +188,12 @@ describe("mergeSpool", () => {
     for (let capture = 0; capture < 4; capture += 1) await writer.capture(spool);
     const before = listFiles(spool.directory);
     const abort = new AbortController();
-    const merging = mergeSpool(spool, abort.signal, eager);
-    abort.abort(new Error("enough"));
-    expect(await merging).toBeUndefined();
+    const merge = vi.spyOn(spool, "merge").mockImplementationOnce((files, write) => {
+      abort.abort(new Error("enough"));
+      return spool.merge(files, write);
+    });
+    expect(await mergeSpool(spool, abort.signal, eager)).toBeUndefined();
+    expect(merge).toHaveBeenCalled();
     expect(listFiles(spool.directory)).toEqual(before);
 
     const { path } = spool.waiting[2] as { path: string };
@@ -198,6 +201,19 @@ describe("mergeSpool", () => {
     await expect(mergeSpool(spool, never, eager)).rejects.toMatchObject({ code: "LTX_TRUNCATED" });
     expect(listFiles(spool.directory)).toEqual(before);
     await spool.settled();
+  });
+
+  it("is settled before the next capture, which takes a TXID that was merged away", async () => {
+    const spool = await openSpool();
+    const writer = new Writer(5);
+    for (let capture = 0; capture < 4; capture += 1) await writer.capture(spool);
+    writer.txid = (await mergeSpool(spool, never, eager))?.into;
+    await writer.capture(spool);
+    await writer.capture(spool);
+    spool.close();
+    const again = await openSpool();
+    expect(again.files.map(({ name }) => name.maxTxid)).toEqual([1n, 2n, 3n, 4n]);
+    expect(restored(again.files)).toEqual(writer.pages);
   });
 
   it("takes back the position in state.json, and a page table of the same TXID counts only if its content does", async () => {

@@ -181,6 +181,6 @@ export class PassLoop {
     this.#unwatch();
     if (this.#changed) return;
     this.#changed = true;
-    if (this.#pauseMs === undefined) this.#wake();
+    this.#wake();
   }
 }

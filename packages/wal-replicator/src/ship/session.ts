@@ -385,6 +385,7 @@ export class Session {
             this.#deps.emit({ type: "base-stored", txid: name.maxTxid, key, bytes: size }),
           onFailing: (error) =>
             this.#deps.emit({ type: "base-failing", ...describeFailure(error) }),
+          isFatal,
         },
         signal,
       );

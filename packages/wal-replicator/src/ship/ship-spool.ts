@@ -30,7 +30,10 @@ export async function shipSpool(
     spool,
     mode,
     kind,
-    (epoch, nonce) => (isContinued ? plan : { timeline: formatTimelineName(epoch, nonce), parent }),
+    (epoch, nonce) =>
+      isContinued
+        ? { timeline: plan.timeline, parent: plan.parent }
+        : { timeline: formatTimelineName(epoch, nonce), parent },
     { signal },
   );
   if (!isContinued) await spool.moveTo({ ...state, timeline: record.timeline });

@@ -1,6 +1,6 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { toTxid } from "../ltx/txid.ts";
 import { Spool } from "./spool.ts";
@@ -18,7 +18,8 @@ vi.mock("node:fs/promises", async (importOriginal) => {
   return {
     ...actual,
     rename: async (from: string, to: string) => {
-      if (to.endsWith(".stored")) log.push(`mark ${Number(/([0-9a-f]{16})-/.exec(to)?.[1])}`);
+      if (to.endsWith(".stored"))
+        log.push(`mark ${Number(/^([0-9a-f]{16})-/.exec(basename(to))?.[1])}`);
       await actual.rename(from, to);
     },
     open: async (path: string, flags?: string, mode?: number) => {
@@ -38,6 +39,7 @@ vi.mock("node:fs/promises", async (importOriginal) => {
   };
 });
 
+const timeline = "0000000000000001-aaaa";
 let directory: string;
 let spool: Spool;
 beforeEach(async () => {
@@ -45,7 +47,7 @@ beforeEach(async () => {
   spool = await Spool.open(join(directory, "spool"));
   await spool.saveState({
     version: 1,
-    timeline: "0000000000000001-aaaa",
+    timeline,
     position: undefined,
     storedTxid: undefined,
     restored: false,
@@ -109,6 +111,7 @@ describe("Spool", () => {
       await expect(capture(1)).rejects.toThrow("no room");
       faults[fault] = undefined;
       expect(spool.files).toEqual([]);
+      expect(readdirSync(join(spool.directory, timeline))).toEqual([]);
       spool.close();
       spool = await Spool.open(join(directory, "spool"));
       expect(spool.files).toEqual([]);

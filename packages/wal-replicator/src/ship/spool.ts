@@ -425,6 +425,8 @@ export class SpoolWriter {
   async commit(name: SpoolFileName, capturedAtMs: number): Promise<SpoolFile> {
     try {
       try {
+        // For `capturedAtMs` after a restart: of a merged file it is not the time of writing.
+        await this.#handle.utimes(capturedAtMs / 1_000, capturedAtMs / 1_000);
         await this.#handle.datasync();
       } finally {
         await this.#handle.close();

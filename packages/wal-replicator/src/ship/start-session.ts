@@ -124,7 +124,15 @@ class SessionStart {
       case "diverged":
         return this.#diverged(plan);
       case "restore":
-        throw localBehind(plan.why);
+        if (!(await this.#capturesMore())) {
+          if (this.#deps.ifHeld === "take-over" && this.#outlook.isHeld) await this.#claim();
+          throw localBehind(plan.why);
+        }
+        return this.#diverged({
+          action: "diverged",
+          go: this.#deps.onDivergence,
+          why: `${plan.why}, with commits here that were never captured`,
+        });
       case "held":
         throw new ReplicationError(
           "HELD",
@@ -138,6 +146,14 @@ class SessionStart {
       case "nothing-anywhere":
         invariant(false, `a start with a database never gets to "${plan.action}"`);
     }
+  }
+
+  /** An epoch without files, so that the owner is fenced before we restore: a busy one would be ahead again after every restore. */
+  async #claim(): Promise<void> {
+    await this.#take("writer", (epoch, nonce) => ({
+      timeline: formatTimelineName(epoch, nonce),
+      parent: this.#storedPosition(),
+    }));
   }
 
   /** @param parent - of the timeline; undefined: offline, and the epoch follows later. */
@@ -284,13 +300,24 @@ class SessionStart {
     );
   }
 
-  /** Captures what is new on the timeline that the spool is on, so that it is known whether anything here is nowhere else. */
+  /** Whether anything here is nowhere else. */
   async #hasUnstored(): Promise<boolean> {
-    if (this.#local === undefined || this.#local.pageSize !== this.#connections.pageSize)
-      return true;
-    const first = await this.#firstPass(this.#local, undefined, null);
+    return (await this.#capturesMore()) || this.#spool.waiting.length > 0;
+  }
+
+  /**
+   * Captures what was committed behind the local position, on the timeline that the spool is on: an engine that was killed left its
+   * application writing.
+   *
+   * @throws `LOCAL_BEHIND` if the database is even older than the position.
+   */
+  async #capturesMore(): Promise<boolean> {
+    const local = this.#local;
+    if (local === undefined || local.pageSize !== this.#connections.pageSize) return true;
+    const first = await this.#firstPass(local, undefined, null);
     await this.#connections.anchor.rotate(first.pass);
-    return this.#spool.waiting.length > 0;
+    const { txid } = this.#capture.state;
+    return txid !== undefined && txid > local.txid;
   }
 
   #storedPosition(): TimelinePosition | null {
@@ -481,7 +508,8 @@ async function decideFirstPass(
           );
         case "changed":
           return {
-            action: saved === undefined ? "snapshot" : "compare",
+            // Without the table of its pages all of them go, as the increment behind what waits.
+            action: "compare",
             pass: (next) => capture.compare(next),
             why,
           };

@@ -15,7 +15,9 @@ export interface Outlook {
   readonly plan: StartPlan;
   /** The newest writer's epoch, if it was not taken from here: who streams already is fenced by it. */
   readonly stranger: EpochRecord | undefined;
-  /** How an epoch is taken; undefined: the store did not answer. */
+  /** The stranger has not released it. */
+  readonly isHeld: boolean;
+  /** How an epoch is taken; undefined: the store did not answer, or the plan takes none. */
   readonly mode: EpochMode | undefined;
   /** The newest TXID of a timeline in the store; undefined: it has none there, or the store did not answer. */
   highestTxid(timeline: string): Txid | undefined;
@@ -85,8 +87,11 @@ export async function readOutlook(
     try {
       log ??= await EpochLog.read(root, request);
       const view = await RemoteView.read(root, log, spool, ownNonces, request);
-      const mode = await decideEpochMode(deps.replica.store, spool.directory, deps.emit, request);
-      const full = { ...input, isExclusive: mode.kind === "exclusive", remote: view.side };
+      const both = { ...input, remote: view.side };
+      const mode = mayWrite(database, planStart({ ...both, isExclusive: true }))
+        ? await decideEpochMode(deps.replica.store, spool.directory, deps.emit, request)
+        : undefined;
+      const full = { ...both, isExclusive: mode?.kind !== "detected" };
       const plan = planStart(full);
       if (plan.action !== "wait") {
         const newest = view.side.newest?.record;
@@ -94,6 +99,7 @@ export async function readOutlook(
         return {
           plan,
           stranger: isOurs ? undefined : newest,
+          isHeld: !isOurs && view.side.newest?.released === null,
           planIfPresent: planStart({ ...full, database: "present" }),
           mode,
           ...seen(view, root, request),
@@ -122,6 +128,7 @@ export async function readOutlook(
         plan,
         planIfPresent: plan,
         stranger: undefined,
+        isHeld: false,
         mode: undefined,
         highestTxid: () => undefined,
         hasBase: () => true,
@@ -132,11 +139,17 @@ export async function readOutlook(
   }
 }
 
+/** A probe writes: who waits, is refused or only restores must not, and may have no right to. */
+function mayWrite(database: StartInput["database"], { action }: StartPlan): boolean {
+  if (action === "wait" || action === "held") return false;
+  return database === "present" || action === "ship-spool";
+}
+
 function seen(
   view: RemoteView,
   root: ReplicaRoot,
   request: RequestOptions,
-): Omit<Outlook, "plan" | "planIfPresent" | "stranger" | "mode"> {
+): Omit<Outlook, "plan" | "planIfPresent" | "stranger" | "isHeld" | "mode"> {
   return {
     highestTxid: (timeline) => view.catalog(timeline)?.highestTxid,
     hasBase: (timeline) =>

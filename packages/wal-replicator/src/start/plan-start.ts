@@ -37,7 +37,7 @@ export interface LocalSide {
   readonly rollingChecksum: string | undefined;
   /** The newest TXID of this timeline's line that the store is known to have confirmed. */
   readonly storedTxid: Txid | undefined;
-  /** A restore put the database at `txid`, perhaps an earlier moment on purpose, and nothing was captured since. */
+  /** A restore put the database at `storedTxid`, an earlier moment on purpose, and the store was not told yet. */
   readonly restored: boolean;
 }
 
@@ -220,10 +220,8 @@ function planPresent(input: StartInput, remote: RemoteSide): StartPlan {
     );
   }
   if (local.restored && isKnown(remote, local.timeline)) {
-    return begin(
-      storedPosition(local),
-      `the database was restored to TXID ${local.txid} of its timeline`,
-    );
+    const from = storedPosition(local);
+    return begin(from, `the database was restored to TXID ${from?.txid} of its timeline`);
   }
   if (isOwnLine) return planOwn(input, local, remote, record);
   return planAgainstHead(input, local, remote);
