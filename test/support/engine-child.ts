@@ -5,7 +5,12 @@
  */
 import { pathToFileURL } from "node:url";
 import { crashPointsFromArguments } from "@vaultwarden-stream/testkit";
-import type { ReplicateOptions, Replication } from "wal-replicator";
+import {
+  type PrepareOptions,
+  prepareDatabase,
+  type ReplicateOptions,
+  type Replication,
+} from "wal-replicator";
 
 type Engine = {
   startReplicator(options: ReplicateOptions, deps: object): Promise<Replication>;
@@ -17,6 +22,13 @@ export type EngineRequest =
       readonly command: "start";
       readonly options: ReplicateOptions;
       readonly checkpointPolicy?: object;
+      readonly leaseIntervalMs?: number;
+    }
+  | {
+      readonly id: number;
+      readonly command: "prepare";
+      readonly options: PrepareOptions;
+      readonly leaseIntervalMs?: number;
     }
   | { readonly id: number; readonly command: "flush" }
   | { readonly id: number; readonly command: "status" }
@@ -26,6 +38,7 @@ const modulePath = process.argv[2];
 if (modulePath === undefined || process.send === undefined)
   throw new Error("started by startEngine only");
 const engine = (await import(pathToFileURL(modulePath).href)) as Engine;
+const at = crashPointsFromArguments();
 let replication: Replication | undefined;
 
 function tell(message: object): void {
@@ -33,19 +46,26 @@ function tell(message: object): void {
 }
 
 async function answer(request: EngineRequest): Promise<unknown> {
+  const { leaseIntervalMs } = request as { readonly leaseIntervalMs?: number };
+  const lease = leaseIntervalMs === undefined ? {} : { leaseIntervalMs };
+  if (request.command === "prepare") {
+    return prepareDatabase(
+      { ...request.options, onEvent: (event) => tell({ event }) },
+      { at, ...lease },
+    );
+  }
   if (request.command === "start") {
     replication = await engine.startReplicator(
       { ...request.options, onEvent: (event) => tell({ event }) },
       {
-        at: crashPointsFromArguments(),
+        at,
+        ...lease,
         ...(request.checkpointPolicy === undefined
           ? {}
           : { checkpointPolicy: request.checkpointPolicy }),
       },
     );
-    replication.ended.catch((error: Error & { code?: string }) =>
-      tell({ endedBy: { code: error.code, message: error.message } }),
-    );
+    replication.ended.catch((error: unknown) => tell({ endedBy: plain(error) }));
     return undefined;
   }
   if (replication === undefined) throw new Error("not started");
@@ -54,11 +74,15 @@ async function answer(request: EngineRequest): Promise<unknown> {
   return replication.stop({ applicationEnded: request.applicationEnded });
 }
 
+function plain(error: unknown): object {
+  const { code, message, hint, stack } = error as Error & { code?: string; hint?: string };
+  return { code, hint, message: stack ?? message };
+}
+
 process.on("message", (request: EngineRequest) => {
   answer(request).then(
     (result) => tell({ id: request.id, result }),
-    (error: Error & { code?: string }) =>
-      tell({ id: request.id, error: { code: error.code, message: error.stack ?? error.message } }),
+    (error: unknown) => tell({ id: request.id, error: plain(error) }),
   );
 });
 process.on("disconnect", () => process.exit(0));

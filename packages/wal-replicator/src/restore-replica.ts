@@ -60,7 +60,8 @@ export async function restore(options: RestoreReplicaOptions): Promise<RestoreRe
       await rename(directory, `${directory}.aside-${new Date().toISOString().replaceAll(":", "")}`);
     }
     before?.close();
-    await savePosition(directory, result);
+    const isEarlier = (rest.before ?? rest.txid ?? rest.timeline) !== undefined;
+    await savePosition(directory, result, isEarlier);
     return result;
   } finally {
     before?.close();
@@ -68,7 +69,11 @@ export async function restore(options: RestoreReplicaOptions): Promise<RestoreRe
 }
 
 /** A stock replica has no timeline that a stream of ours could continue or branch from. */
-async function savePosition(directory: string, result: RestoreResult): Promise<void> {
+async function savePosition(
+  directory: string,
+  result: RestoreResult,
+  isEarlier: boolean,
+): Promise<void> {
   if (result.timeline === "") return;
   const spool = await Spool.open(directory);
   try {
@@ -82,7 +87,8 @@ async function savePosition(directory: string, result: RestoreResult): Promise<v
         rollingChecksum: result.rollingChecksum,
       },
       storedTxid: result.txid,
-      restored: true,
+      // Only where a moment was asked for: whoever takes the newest state and finds that the store went on meanwhile is behind.
+      restored: isEarlier,
       generations: [],
     });
     await spool.savePageChecksums(result.txid, result.pageChecksums);

@@ -21,7 +21,7 @@ export async function* fetchFiles(
   store: ObjectStore,
   files: readonly ReplicaFile[],
   signal?: AbortSignal,
-  { partBytes = 1 << 20, requestsMax = 8 }: FetchLimits = {},
+  { partBytes = 2 << 20, requestsMax = 8 }: FetchLimits = {},
 ): AsyncGenerator<FetchedPart, void, undefined> {
   const left = new AbortController();
   const either = signal === undefined ? left.signal : AbortSignal.any([signal, left.signal]);

@@ -43,8 +43,7 @@ export async function restoreIntoPlace(
   const incoming = incomingPath(database);
   discardIncoming(database);
   const result = await restore({ ...rest, target: incoming });
-  const isNewest = (rest.before ?? rest.txid ?? rest.timeline) === undefined;
-  if (keepsResumeState) await settleSpool(database, incoming, isNewest);
+  if (keepsResumeState) await carryNonces(database, incoming);
   else rmSync(spoolDirectory(incoming), { recursive: true, force: true });
   options.signal?.throwIfAborted();
   const hadDatabase = statSync(database, { throwIfNoEntry: false }) !== undefined;
@@ -53,16 +52,13 @@ export async function restoreIntoPlace(
   return { result, aside: hadDatabase ? aside : undefined };
 }
 
-/** What the next stream has to know beyond the position that the restore has left. */
-async function settleSpool(database: string, incoming: string, isNewest: boolean): Promise<void> {
+/** The epochs that were taken from here are ours after the restore too: without it we would wait for our own lease. */
+async function carryNonces(database: string, incoming: string): Promise<void> {
   const nonces = await noncesOf(database);
+  if (nonces.length === 0) return;
   const spool = await Spool.open(spoolDirectory(incoming));
   try {
-    const { state } = spool;
-    // Nobody asked for an earlier moment: if the store has gone on by the time of the start, then we are behind.
-    if (isNewest && state !== undefined) await spool.saveState({ ...state, restored: false });
-    // The epochs that were taken from here are ours after the restore too: without it we would wait for our own lease.
-    if (nonces.length > 0) await noteNonces(spool, nonces);
+    await noteNonces(spool, nonces);
   } finally {
     spool.close();
   }

@@ -30,6 +30,7 @@ function fixture() {
     },
     put: async (bytes: string): Promise<void> => void log.push(`put ${bytes}`),
     onPause: (): void => {},
+    mergeCount: 0,
   };
   const deps: BaseDeps = {
     capture: {
@@ -45,6 +46,7 @@ function fixture() {
     } as unknown as SqliteConnection,
     pass: () => world.pass(),
     storedSoFar: () => world.stored(),
+    mergeCount: () => world.mergeCount,
     put: async ({ path, size, name }) => {
       const bytes = readFileSync(path, "utf8");
       expect(bytes).toHaveLength(size);
@@ -64,7 +66,7 @@ function fixture() {
   return { deps, log, pauses, closing, world, run: () => storeBase(deps, closing.signal) };
 }
 
-const once = ["stored", "begin", "pass", "write", "end", "stored", "put base", "onStored key"];
+const once = ["begin", "pass", "write", "end", "stored", "put base", "onStored key"];
 
 describe("storeBase", () => {
   it("reads under a transaction that began before a pass, and is never the only file of its TXID", async () => {
@@ -112,7 +114,20 @@ describe("storeBase", () => {
     };
     world.onPause = () => closing.abort();
     await run();
-    expect(log).toEqual(["stored", "begin", "end", "failing away"]);
+    expect(log).toEqual(["begin", "end", "failing away"]);
+  });
+
+  it("is built again if its TXID was taken back before it was stored", async () => {
+    const { run, log, world, pauses } = fixture();
+    let merges = 2;
+    world.stored = async () => {
+      if (merges > 0) world.mergeCount += 1;
+      merges -= 1;
+    };
+    await run();
+    expect(log.filter((entry) => entry === "write")).toHaveLength(3);
+    expect(log.filter((entry) => entry === "put base")).toHaveLength(1);
+    expect(pauses).toEqual([]);
   });
 
   it("stores nothing while what was captured is not stored", async () => {

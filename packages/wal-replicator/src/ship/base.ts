@@ -17,6 +17,8 @@ export interface BaseDeps {
   readonly pass: () => Promise<void>;
   /** Resolves when everything captured so far is stored: a base is never the only file of its TXID. */
   readonly storedSoFar: (signal: AbortSignal) => Promise<void>;
+  /** How many merges of the spool took TXIDs back so far; never one that is stored. */
+  readonly mergeCount: () => number;
   readonly put: (file: LocalLtxFile, signal: AbortSignal) => Promise<{ readonly key: string }>;
   /** Directory of the timeline in the spool. */
   readonly directory: string;
@@ -40,9 +42,12 @@ export async function storeBase(deps: BaseDeps, signal: AbortSignal): Promise<vo
       pauseMs = Math.min(pauseMs * 2, backoffMsMax)
     ) {
       try {
+        const mergeCount = deps.mergeCount();
         // At once: what lies between the branch point and the base restores over the parent only.
         const file = await writeBase(deps, path);
         await deps.storedSoFar(signal);
+        // Its TXID may have been taken back since, and given to another state.
+        if (deps.mergeCount() !== mergeCount) continue;
         const { key } = await deps.put(file, signal);
         deps.onStored(file, key);
         return;

@@ -56,7 +56,9 @@ export class Session {
   readonly #shipper: Shipper;
   readonly #loopDone: Promise<void>;
   readonly #shipperDone: Promise<void>;
-  /** The lease, and the base of a timeline that branched off. */
+  /** Resolves when a timeline that branched off has its base. */
+  readonly #based: Promise<void> | undefined;
+  /** The lease, and the base. */
   readonly #backgroundDone: Promise<void>;
   readonly #closing = new AbortController();
   #firstPass: FirstPass | undefined;
@@ -144,9 +146,10 @@ export class Session {
     this.#shipperDone = this.#shipper.run(isFatal);
     const { signal } = this.#closing;
     const claimed = this.#claim.run(signal);
-    const based =
+    this.#based =
       parts.baseDirectory === undefined ? undefined : this.#storeBase(parts.baseDirectory, signal);
-    this.#backgroundDone = Promise.all([claimed, based]).then(() => {});
+    this.#based?.catch(() => {}); // seen through what follows
+    this.#backgroundDone = Promise.all([claimed, this.#based]).then(() => {});
     for (const part of [this.#loopDone, this.#shipperDone, this.#backgroundDone])
       part.catch((error) => void this.#fail(error));
   }
@@ -193,13 +196,17 @@ export class Session {
 
   async #stop(options: StopOptions): Promise<StopResult> {
     this.#mergesEnd.abort();
+    const { timeoutMs } = options;
+    const budget = timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs);
     try {
       await this.#loop.request();
+      // An empty timeline is no head: without the base a restore would take the line that this one has left.
+      if (!this.#spool.files.some(({ name }) => name.state === "stored")) {
+        await withinBudget(budget, raceAbort(this.#based, budget));
+      }
       this.#loop.stop();
       await this.#loopDone;
       const position = this.#position();
-      const { timeoutMs } = options;
-      const budget = timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs);
       const stored =
         position !== undefined &&
         (await withinBudget(budget, this.#shipper.stored(position.txid, budget)));
@@ -369,6 +376,7 @@ export class Session {
           capture: this.#capture,
           reader,
           pass: () => this.#loop.request(),
+          mergeCount: () => this.#spool.mergeCount,
           storedSoFar: async (until) => {
             const txid = this.#position()?.txid;
             if (txid !== undefined) await this.#shipper.stored(txid, until);
@@ -518,6 +526,23 @@ async function withinBudget(
   } catch (error) {
     if (budget?.aborted === true && error === budget.reason) return false;
     throw error;
+  }
+}
+
+async function raceAbort(
+  work: Promise<void> | undefined,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  if (work === undefined || signal === undefined) return await work;
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = (): void => aborted.reject(signal.reason);
+  signal.addEventListener("abort", onAbort, { once: true });
+  if (signal.aborted) onAbort();
+  try {
+    await Promise.race([work, aborted.promise]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+    aborted.promise.catch(() => {});
   }
 }
 

@@ -435,6 +435,14 @@ const released: readonly Case[] = [
     plan: { action: "diverged" },
   },
   {
+    name: "at our position, and the store's file there has another content: diverged",
+    input: {
+      local: local(5),
+      remote: remote(epoch(ours, "t1", { released: 5 }), [at("t1", 5)], own(5, { line: "theirs" })),
+    },
+    plan: { action: "diverged" },
+  },
+  {
     name: "at our position, and files were deleted since: a new timeline, whole",
     input: {
       local: local(5),

@@ -208,8 +208,11 @@ function planPresent(input: StartInput, remote: RemoteSide): StartPlan {
       why: "nothing here says which state of the store this database is",
     };
   }
+  // A release that the files do not bear out proves nothing.
+  const isContradicted = remote.own !== undefined && contradicts(remote.own);
   if (
     released !== null &&
+    !isContradicted &&
     record.timeline === local.timeline &&
     released.txid === local.txid &&
     released.rollingChecksum === local.rollingChecksum
@@ -223,6 +226,7 @@ function planPresent(input: StartInput, remote: RemoteSide): StartPlan {
     const from = storedPosition(local);
     return begin(from, `the database was restored to TXID ${from?.txid} of its timeline`);
   }
+  if (isContradicted) return diverged(input, "the store has another content at the same TXID");
   if (isOwnLine) return planOwn(input, local, remote, record);
   return planAgainstHead(input, local, remote);
 }
@@ -235,9 +239,6 @@ function planOwn(
   record: EpochRecord,
 ): StartPlan {
   const { own } = remote;
-  if (own !== undefined && contradicts(own)) {
-    return diverged(input, "the store has another content at the same TXID");
-  }
   if (own !== undefined && own.highest > (local.txid as Txid)) {
     return behindOrDiverged(input, local, own, own.highest);
   }
@@ -273,9 +274,6 @@ function planAgainstHead(input: StartInput, local: LocalSide, remote: RemoteSide
       input,
       `the store goes on with timeline ${head[0]?.timeline}, of which ours, ${local.timeline}, is no part`,
     );
-  }
-  if (own !== undefined && contradicts(own)) {
-    return diverged(input, "the store has another content at the same TXID");
   }
   if (txid < part.txid) return behindOrDiverged(input, local, own, part.txid);
   if (index > 0) {
