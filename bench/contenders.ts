@@ -4,13 +4,16 @@ import { fileURLToPath } from "node:url";
 import { findPeer } from "@vaultwarden-stream/testkit";
 import { type ProcessUsage, readProcessUsage } from "./process-usage.ts";
 
-/** A program that streams a database into a directory and restores it, driven by its command line alone. */
+/** A program that streams a database into a store and restores it, driven by its command line alone. */
 export interface Contender {
   readonly name: "ours" | "stock";
-  readonly replicateCommand: (database: string, store: string) => readonly string[];
-  /** @param replica - a directory that holds what the contender itself would restore from. */
-  readonly restoreCommand: (replica: string, target: string) => readonly string[];
+  readonly replicateCommand: (database: string, storeUrl: string) => readonly string[];
+  /** @param replicaUrl - of what the contender itself would restore from; ours takes a path too. */
+  readonly restoreCommand: (replicaUrl: string, target: string) => readonly string[];
 }
+
+/** Added to this process's own; `undefined` removes a variable. */
+export type Environment = Readonly<Record<string, string | undefined>>;
 
 export interface Contenders {
   readonly ours: Contender;
@@ -25,8 +28,8 @@ const oursCommand = [process.execPath, "--conditions=@vaultwarden-stream/source"
 
 const ours: Contender = {
   name: "ours",
-  replicateCommand: (database, store) => [...oursCommand, "replicate", database, store],
-  restoreCommand: (replica, target) => [...oursCommand, "restore", replica, "-o", target],
+  replicateCommand: (database, storeUrl) => [...oursCommand, "replicate", database, storeUrl],
+  restoreCommand: (replicaUrl, target) => [...oursCommand, "restore", replicaUrl, "-o", target],
 };
 
 export function findContenders(): Contenders {
@@ -35,8 +38,8 @@ export function findContenders(): Contenders {
   const { path, version } = search;
   const stock: Contender = {
     name: "stock",
-    replicateCommand: (database, store) => [path, "replicate", database, `file://${store}`],
-    restoreCommand: (replica, target) => [path, "restore", "-o", target, `file://${replica}`],
+    replicateCommand: (database, storeUrl) => [path, "replicate", database, storeUrl],
+    restoreCommand: (replicaUrl, target) => [path, "restore", "-o", target, replicaUrl],
   };
   return { ours, stock, stockNote: `Litestream v${version}` };
 }
@@ -55,11 +58,16 @@ export interface RunningProcess extends Disposable {
   wait(): Promise<void>;
 }
 
-export function startProcess(command: readonly string[]): RunningProcess {
+export function startProcess(command: readonly string[], env: Environment = {}): RunningProcess {
   const [file = "", ...args] = command;
-  // Go programs replace their trusted certificates by these; nothing here speaks TLS.
-  const { AWS_CA_BUNDLE: _, ...env } = process.env;
-  const child = spawn(file, args, { stdio: ["ignore", "pipe", "pipe"], env });
+  const child = spawn(file, args, {
+    stdio: ["ignore", "pipe", "pipe"],
+    // Go programs replace their trusted certificates by these; nothing here speaks TLS.
+    env: { ...process.env, AWS_CA_BUNDLE: undefined, ...env },
+  });
+  const kill = (): void => void child.kill("SIGKILL");
+  process.once("exit", kill);
+  child.once("close", () => process.off("exit", kill));
   const pid = child.pid as number;
   const written: Buffer[] = [];
   const stderr: Buffer[] = [];
@@ -91,7 +99,7 @@ export function startProcess(command: readonly string[]): RunningProcess {
       await exited;
     },
     wait: () => exited,
-    [Symbol.dispose]: () => void child.kill("SIGKILL"),
+    [Symbol.dispose]: kill,
   };
 }
 

@@ -1,4 +1,4 @@
-import { startProcess } from "./contenders.ts";
+import { type Environment, startProcess } from "./contenders.ts";
 import { readEndedChildrenCpuSeconds } from "./process-usage.ts";
 import { sleepMs } from "./statistics.ts";
 
@@ -14,10 +14,13 @@ export interface MeasuredRun {
 const pollMs = 10;
 
 /** Runs a command to its end. @throws {Error} with what it wrote, if its exit code is not 0. */
-export async function runMeasured(command: readonly string[]): Promise<MeasuredRun> {
+export async function runMeasured(
+  command: readonly string[],
+  env: Environment = {},
+): Promise<MeasuredRun> {
   const cpuSecondsBefore = readEndedChildrenCpuSeconds();
   const startMs = performance.now();
-  using running = startProcess(command);
+  using running = startProcess(command, env);
   let peakBytes = 0;
   let isOver = false;
   const end = running.wait().finally(() => {

@@ -3,6 +3,8 @@ import type { Figure, Scenario } from "./scenario.ts";
 
 export interface ScenarioResult {
   readonly scenario: Pick<Scenario, "name" | "summary">;
+  /** Which one, and how far away. */
+  readonly store: string;
   readonly seconds: number;
   readonly figures: readonly Figure[];
   /** Why there are no figures. */
@@ -14,14 +16,21 @@ export interface Report {
   readonly machine: Machine;
   readonly quick: boolean;
   readonly stock: string;
+  readonly store: string;
   readonly results: readonly ScenarioResult[];
 }
 
 const titles = ["", "ours", "stock", "ratio", "bar"] as const;
 
 /** The table of one scenario, with a line for each figure. */
-export function formatResult({ scenario, seconds, figures, failure }: ScenarioResult): string {
-  const head = `${scenario.name} (${Math.round(seconds)} s): ${scenario.summary}`;
+export function formatResult({
+  scenario,
+  store,
+  seconds,
+  figures,
+  failure,
+}: ScenarioResult): string {
+  const head = `${scenario.name}, ${store} (${Math.round(seconds)} s): ${scenario.summary}`;
   if (failure !== undefined) return `${head}\n  failed: ${failure}`;
   const rows = [titles, ...figures.map(toRow)];
   const widths = titles.map((_, column) =>

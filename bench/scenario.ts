@@ -1,15 +1,20 @@
 import type { Contenders } from "./contenders.ts";
+import type { BenchStore } from "./place.ts";
 
 export interface Scenario {
   readonly name: string;
   /** What is done, for whoever reads the table. */
   readonly summary: string;
+  /** Whether its figures differ so much with the distance of the store that each one is worth a run; else the farthest is. */
+  readonly runsAt: "each-latency" | "farthest";
   run(context: ScenarioContext): Promise<readonly Figure[]>;
 }
 
 export interface ScenarioContext {
   readonly contenders: Contenders;
-  /** Empty, on a real disk, and removed afterwards. */
+  /** Nothing lies in it yet. */
+  readonly store: BenchStore;
+  /** For everything else. Empty, on a real disk, and removed afterwards. */
   readonly directory: string;
   /** Smaller data and shorter times: for a look, not for a claim. */
   readonly quick: boolean;
@@ -21,7 +26,7 @@ export interface ScenarioContext {
 export interface Figure {
   readonly name: string;
   /** Unit of both values. */
-  readonly unit: "ms" | "s" | "MB" | "×" | "%" | "1/s" | "s/GB" | "files" | "";
+  readonly unit: "ms" | "s" | "MB" | "×" | "%" | "1/s" | "1/h" | "s/GB" | "files" | "";
   readonly ours: number | undefined;
   readonly stock: number | undefined;
   /** What was aimed at, in words, and whether it was reached; undefined where stock is needed to tell. */

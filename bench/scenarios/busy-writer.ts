@@ -1,7 +1,9 @@
 import { statSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { nowMs } from "../clock.ts";
 import { type Contender, startProcess } from "../contenders.ts";
+import { type Requests, requestFigures } from "../request-figures.ts";
 import {
   barAgainstStock,
   type Figure,
@@ -10,28 +12,32 @@ import {
   type ScenarioContext,
 } from "../scenario.ts";
 import { median } from "../statistics.ts";
-import { StoreWatch } from "../store-watch.ts";
 import { type BusyResult, fill, writeBusily } from "../writers.ts";
 
 const walPollMs = 20;
-const quietMs = 1_500;
+/** A backlog of either is shipped in steps of less. */
+const quietMs = 4_000;
 
 interface Round extends BusyResult {
   readonly walBytesMax: number;
   /** One for each checkpoint that held writers off; of ours only, which tells. */
   readonly writeLockHeldMs: readonly number[];
+  /** Of the contender, until all is stored. */
+  readonly cpuSeconds: number;
+  readonly requests: Requests;
 }
 
 export const busyWriter: Scenario = {
   name: "busy-writer",
   summary:
     "one small commit after the other, as fast as possible; rounds without, with ours, without, with stock",
+  runsAt: "each-latency",
   async run(context) {
     const { ours, stock } = context.contenders;
     const without: Round[] = [];
     const withOurs: Round[] = [];
     const withStock: Round[] = [];
-    for (let round = 1; round <= (context.quick ? 1 : 3); round += 1) {
+    for (let round = 1; round <= roundCount(context); round += 1) {
       context.say(`round ${round}`);
       without.push(await measure(context, `${round}-without-a`, undefined));
       withOurs.push(await measure(context, `${round}-ours`, ours));
@@ -52,6 +58,9 @@ export const busyWriter: Scenario = {
       Figure,
       Figure,
     ];
+    const cpuPerMillion = (round: Round): number => (round.cpuSeconds * 1e6) / round.commits;
+    const oursCpu = median(withOurs.map(cpuPerMillion));
+    const stockCpu = stock && median(withStock.map(cpuPerMillion));
     const held = withOurs.flatMap((round) => round.writeLockHeldMs);
     const figures: Figure[] = [
       ...line("commits", "1/s", (round) => round.commitsPerSecond),
@@ -82,13 +91,32 @@ export const busyWriter: Scenario = {
           (100 * held.reduce((sum, ms) => sum + ms, 0)) / (withOurs.length * durationMs(context)),
         stock: undefined,
       },
+      {
+        name: "CPU of the contender, for a million commits",
+        unit: "s",
+        ours: oursCpu,
+        stock: stockCpu,
+        bar: barAgainstStock("≤ stock", oursCpu, stockCpu, (a, b) => a <= b),
+      },
+      {
+        name: "CPU of the contender, until all is stored",
+        unit: "s",
+        ours: median(withOurs.map((round) => round.cpuSeconds)),
+        stock: stock && median(withStock.map((round) => round.cpuSeconds)),
+      },
     ];
-    return figures;
+    const last = [withOurs, withStock].map((rounds) => rounds.at(-1)?.requests);
+    return [...figures, ...requestFigures("requests of a round", last[0], last[1])];
   },
 };
 
-function durationMs(context: ScenarioContext): number {
-  return context.quick ? 4_000 : 10_000;
+function durationMs({ quick }: ScenarioContext): number {
+  return quick ? 4_000 : 10_000;
+}
+
+/** There is a run for each distance of the store. */
+function roundCount({ quick, store }: ScenarioContext): number {
+  return quick || store.kind === "s3" ? 1 : 3;
 }
 
 function walOf(ours: readonly Round[], stock: readonly Round[]): [number, number | undefined] {
@@ -105,26 +133,36 @@ async function measure(
   const directory = join(context.directory, name);
   await mkdir(directory);
   const database = join(directory, "app.db");
-  const store = join(directory, "store");
   await fill({ database, bytes: 5 * megabyte, transactionBytes: megabyte, randomShare: 0.5 });
-  if (contender === undefined) return write(context, database, () => []);
-  const command = contender.replicateCommand(database, store);
+  if (contender === undefined) {
+    const round = await write(context, database);
+    return { ...round, writeLockHeldMs: [], cpuSeconds: 0, requests: undefined };
+  }
+  using place = await context.store.makePlace(name);
+  const command = contender.replicateCommand(database, place.url);
   // The events that tell how long the lock was held; written to a pipe, as a log of stock is.
   using running = startProcess(
     contender.name === "ours" ? [...command, "--json", "--log-level", "debug"] : command,
+    place.env,
   );
-  using watch = await StoreWatch.open(store, running.ended);
+  using watch = await place.watch(running.ended);
   await watch.waitUntilQuiet(quietMs, running.ended);
-  const round = await write(context, database, () => readLockTimes(running.stderr()));
+  const requestsBefore = place.log?.requests.length;
+  const cpuBefore = running.usage().cpuSeconds;
+  const startMs = nowMs();
+  const round = await write(context, database);
+  const writeLockHeldMs = readLockTimes(running.stderr());
+  await watch.waitUntilQuiet(quietMs, running.ended, startMs);
+  const cpuSeconds = running.usage().cpuSeconds - cpuBefore;
+  const requests = place.log?.requests.slice(requestsBefore);
   await running.stop();
-  return round;
+  return { ...round, writeLockHeldMs, cpuSeconds, requests };
 }
 
 async function write(
   context: ScenarioContext,
   database: string,
-  lockTimes: () => number[],
-): Promise<Round> {
+): Promise<BusyResult & Pick<Round, "walBytesMax">> {
   let walBytesMax = 0;
   const timer = setInterval(() => {
     const stat = statSync(`${database}-wal`, { throwIfNoEntry: false });
@@ -132,7 +170,7 @@ async function write(
   }, walPollMs);
   try {
     const result = await writeBusily({ database, durationMs: durationMs(context) });
-    return { ...result, walBytesMax, writeLockHeldMs: lockTimes() };
+    return { ...result, walBytesMax };
   } finally {
     clearInterval(timer);
   }

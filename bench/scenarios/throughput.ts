@@ -1,6 +1,9 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { nowMs } from "../clock.ts";
 import { type Contender, type RunningProcess, startProcess } from "../contenders.ts";
+import type { LevelZeroWatch } from "../place.ts";
+import { type Requests, requestFigures } from "../request-figures.ts";
 import {
   barAgainstStock,
   type Figure,
@@ -9,7 +12,6 @@ import {
   type Scenario,
   type ScenarioContext,
 } from "../scenario.ts";
-import { nowMs, StoreWatch } from "../store-watch.ts";
 import { type FillJob, fill } from "../writers.ts";
 
 const memoryBarMb = 200;
@@ -27,6 +29,7 @@ export const throughput: Scenario = {
   name: "throughput",
   summary:
     "rows of mixed compressibility through the WAL, in transactions of 2 MB; then one large transaction",
+  runsAt: "farthest",
   async run(context) {
     const { ours, stock } = context.contenders;
     const oursPhases = await measure(context, ours);
@@ -35,14 +38,15 @@ export const throughput: Scenario = {
     return [
       ...toFigures(
         `${stream.bytes / megabyte} MB in small transactions`,
-        oursPhases[0],
-        stockPhases?.[0],
+        oursPhases.stream,
+        stockPhases?.stream,
       ),
       ...toFigures(
         `${single.bytes / megabyte} MB in one transaction`,
-        oursPhases[1],
-        stockPhases?.[1],
+        oursPhases.single,
+        stockPhases?.single,
       ),
+      ...requestFigures("both, requests", oursPhases.requests, stockPhases?.requests),
     ];
   },
 };
@@ -91,35 +95,37 @@ function jobs({ quick }: ScenarioContext): { readonly stream: Job; readonly sing
 async function measure(
   context: ScenarioContext,
   contender: Contender,
-): Promise<readonly [Phase, Phase]> {
+): Promise<{ readonly stream: Phase; readonly single: Phase; readonly requests: Requests }> {
   const directory = join(context.directory, contender.name);
   await mkdir(directory);
   const database = join(directory, "app.db");
-  const store = join(directory, "store");
+  using place = await context.store.makePlace(contender.name);
   const { stream, single } = jobs(context);
   await fill({ ...stream, database, bytes: megabyte });
-  using running = startProcess(contender.replicateCommand(database, store));
-  using watch = await StoreWatch.open(store, running.ended);
+  using running = startProcess(contender.replicateCommand(database, place.url), place.env);
+  using watch = await place.watch(running.ended);
   await watch.waitUntilQuiet(quietMs(context), running.ended);
+  const requestsBefore = place.log?.requests.length;
   context.say(`${contender.name}: ${stream.bytes / megabyte} MB in small transactions`);
   const first = await runPhase(context, running, watch, { ...stream, database });
   context.say(`${contender.name}: ${single.bytes / megabyte} MB in one transaction`);
   const second = await runPhase(context, running, watch, { ...single, database });
+  const requests = place.log?.requests.slice(requestsBefore);
   await running.stop();
-  return [first, second];
+  return { stream: first, single: second, requests };
 }
 
 /** Includes what the contender does beside shipping meanwhile: stock compacts level 1 every 30 s. */
 async function runPhase(
   context: ScenarioContext,
   running: RunningProcess,
-  watch: StoreWatch,
+  watch: LevelZeroWatch,
   job: FillJob,
 ): Promise<Phase> {
   const before = running.usage();
   const startMs = nowMs();
   await fill(job);
-  const lastMs = await watch.waitUntilQuiet(quietMs(context), running.ended);
+  const lastMs = await watch.waitUntilQuiet(quietMs(context), running.ended, startMs);
   const after = running.usage();
   return {
     storedAfterSeconds: (lastMs - startMs) / 1000,
@@ -128,7 +134,7 @@ async function runPhase(
   };
 }
 
-/** Longer than either needs for the largest file. */
+/** Longer than either needs to make the largest file, which nobody sees before it is stored. */
 function quietMs({ quick }: ScenarioContext): number {
   return quick ? 4_000 : 12_000;
 }

@@ -1,16 +1,50 @@
-import { type FSWatcher, readdirSync, statSync, watch } from "node:fs";
+import { type FSWatcher, mkdirSync, readdirSync, statSync, watch } from "node:fs";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { nowMs } from "./clock.ts";
+import { type BenchStore, type LevelZeroWatch, type Place, waitUntilQuiet } from "./place.ts";
 import { sleepMs } from "./statistics.ts";
 
 const ltxName = /^[0-9a-f]{16}-([0-9a-f]{16})\.ltx$/;
 const pollMs = 20;
 
-/**
- * Notes when each level-0 file of a replica in a directory appears under its final name: by inotify, with a poll as the safety net.
- * A replica of ours and a plain stock one are told apart by looking.
- */
-export class StoreWatch implements Disposable {
-  /** Milliseconds since 1970, with fractions, by the TXID at which a file ends (16 hex digits), in the order of appearance. */
+/** @param directory - exists; who made it removes it. A place is the directory `<name>/store` in it, beside what else has that name. */
+export function openDirectoryStore(directory: string): BenchStore {
+  return {
+    kind: "directory",
+    async makePlace(name) {
+      const store = join(directory, name, "store");
+      mkdirSync(store, { recursive: true });
+      return toPlace(store);
+    },
+    async [Symbol.asyncDispose]() {},
+  };
+}
+
+function toPlace(store: string): Place {
+  const replica = (): string => {
+    const level = findLevelZero(store);
+    if (level === undefined) throw new Error(`${store} holds no replica`);
+    return join(level, "..", "..");
+  };
+  return {
+    url: pathToFileURL(store).href,
+    env: {},
+    location: store,
+    log: undefined,
+    watch: (signal) => DirectoryWatch.open(store, signal),
+    replicaUrl: () => pathToFileURL(replica()).href,
+    levelZeroSizes: () =>
+      listFiles(join(replica(), "ltx", "0"))
+        .filter(({ path }) => path.endsWith(".ltx"))
+        .map(({ size }) => size),
+    storedBytes: () => listFiles(store).reduce((sum, { size }) => sum + size, 0),
+    [Symbol.dispose]() {},
+  };
+}
+
+/** By inotify, with a poll as the safety net. A replica of ours and a plain stock one are told apart by looking. */
+class DirectoryWatch implements LevelZeroWatch {
   readonly appearedAtMs: Map<string, number> = new Map();
   readonly #directory: string;
   readonly #watcher: FSWatcher;
@@ -25,26 +59,25 @@ export class StoreWatch implements Disposable {
     this.#look();
   }
 
-  /** Waits for the level-0 directory. What lies there already counts as seen at this moment. */
-  static async open(store: string, signal: AbortSignal): Promise<StoreWatch> {
+  static async open(store: string, signal: AbortSignal): Promise<DirectoryWatch> {
     for (;;) {
       const directory = findLevelZero(store);
-      if (directory !== undefined) return new StoreWatch(directory);
+      if (directory !== undefined) return new DirectoryWatch(directory);
       await sleepMs(5, signal);
     }
   }
 
-  /** Resolves when the store has at least one file and no other appeared for so long. @returns when the newest one did. */
-  async waitUntilQuiet(quietMs: number, signal: AbortSignal): Promise<number> {
-    const sinceMs = nowMs();
-    for (;;) {
-      this.#look();
-      const newestAtMs = [...this.appearedAtMs.values()].at(-1);
-      if (newestAtMs !== undefined && nowMs() - Math.max(newestAtMs, sinceMs) >= quietMs) {
-        return newestAtMs;
-      }
-      await sleepMs(pollMs, signal);
-    }
+  /** A file that is being written has no name yet, and is not seen to be on its way. */
+  waitUntilQuiet(quietMs: number, signal: AbortSignal, afterMs = 0): Promise<number> {
+    return waitUntilQuiet(
+      () => {
+        this.#look();
+        return { newestAtMs: [...this.appearedAtMs.values()].at(-1), isBusy: false };
+      },
+      quietMs,
+      signal,
+      afterMs,
+    );
   }
 
   [Symbol.dispose](): void {
@@ -62,18 +95,7 @@ export class StoreWatch implements Disposable {
   }
 }
 
-/** Comparable with the times of other processes of this machine. */
-export function nowMs(): number {
-  return performance.timeOrigin + performance.now();
-}
-
-/** The replica that stock can read by itself: the newest timeline of ours, or the store itself. */
-export function findReplicaDirectory(store: string): string | undefined {
-  const level = findLevelZero(store);
-  return level === undefined ? undefined : join(level, "..", "..");
-}
-
-export interface StoreFile {
+interface StoreFile {
   readonly path: string;
   readonly size: number;
   readonly mtimeMs: number;
