@@ -75,6 +75,8 @@ export interface ReplicationStatus {
   readonly waitingSinceMs: number | undefined;
   /** The store's newest failure, if the newest request failed. */
   readonly storeFailure: { readonly code: string; readonly message: string } | undefined;
+  /** Why nothing can be captured at present: the disk of the spool is full. */
+  readonly spoolFailure: { readonly code: string; readonly message: string } | undefined;
   readonly walBytes: number;
   /** Longest time that writers were held off by a barrier so far. */
   readonly writeLockHeldMsMax: number;

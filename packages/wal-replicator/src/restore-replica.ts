@@ -6,6 +6,7 @@ import { openReplicaRoot } from "./open-replica-root.ts";
 import { orSayOlder } from "./replica/older-replica.ts";
 import { type RestoreProgress, type RestoreResult, restoreDatabase } from "./restore/restore.ts";
 import { Spool, spoolDirectory } from "./ship/spool.ts";
+import { noteNonces, readNonces } from "./ship/spool-nonces.ts";
 
 export interface RestoreReplicaOptions {
   /** URL or path of the replica. A replica that stock Litestream wrote is restored too. */
@@ -47,6 +48,7 @@ export async function restore(options: RestoreReplicaOptions): Promise<RestoreRe
   const directory = spoolDirectory(target);
   const before = existsSync(directory) ? await Spool.open(directory) : undefined;
   try {
+    const nonces = before === undefined ? [] : await readNonces(before);
     const result = await orSayOlder(root, request, () =>
       restoreDatabase({
         ...rest,
@@ -61,7 +63,7 @@ export async function restore(options: RestoreReplicaOptions): Promise<RestoreRe
     }
     before?.close();
     const isEarlier = (rest.before ?? rest.txid ?? rest.timeline) !== undefined;
-    await savePosition(directory, result, isEarlier);
+    await savePosition(directory, result, isEarlier, nonces);
     return result;
   } finally {
     before?.close();
@@ -73,6 +75,7 @@ async function savePosition(
   directory: string,
   result: RestoreResult,
   isEarlier: boolean,
+  nonces: readonly string[],
 ): Promise<void> {
   if (result.timeline === "") return;
   const spool = await Spool.open(directory);
@@ -92,6 +95,8 @@ async function savePosition(
       generations: [],
     });
     await spool.savePageChecksums(result.txid, result.pageChecksums);
+    // The epochs that were taken from here are ours after the restore too: without them we would wait for our own lease.
+    if (nonces.length > 0) await noteNonces(spool, nonces);
   } finally {
     spool.close();
   }

@@ -4,6 +4,7 @@ import type { LtxDecoderOptions, LtxPage } from "./decoder.ts";
 import { LtxEncoder, type LtxFileSummary } from "./encoder.ts";
 import { isSnapshot, type LtxHeader } from "./header.ts";
 import { lockPgno } from "./lock-page.ts";
+import type { Txid } from "./txid.ts";
 
 export interface MergeInput extends LtxDecoderOptions {
   readonly source: AsyncIterable<Uint8Array>;
@@ -26,16 +27,22 @@ export interface MergeResult extends LtxFileSummary {
  * stock merges the latter into a file with stale pages.
  *
  * @param inputs - at least one, the oldest first. TXIDs may overlap; then the later file wins.
+ * @param asTxid - makes a level-0 file of this one TXID instead, as a capture of all of it would have.
  * @returns yields pieces of about 1 MiB that belong to the caller.
  * @throws {FormatError}, and whatever the sources throw.
  */
 export async function* mergeLtx(
   inputs: readonly MergeInput[],
+  asTxid?: Txid,
 ): AsyncGenerator<Uint8Array, MergeResult, undefined> {
   const files = inputs.map(({ source, ...options }) => new LtxInput(source, options));
   try {
     const headers = await Promise.all(files.map((file) => file.readHeader()));
-    const header = mergedHeader(headers);
+    const merged = mergedHeader(headers);
+    const header =
+      asTxid === undefined
+        ? merged
+        : { ...merged, minTxid: asTxid, maxTxid: asTxid, walOffset: levelZeroWalOffset };
     const encoder = new LtxEncoder(header);
     const needs = new PageNeeds(headers);
     const heads: (LtxPage | undefined)[] = files.map(() => undefined);
@@ -68,6 +75,8 @@ export async function* mergeLtx(
 }
 
 const pieceBytes = 1 << 19;
+/** As a capture writes it: what a stock `replicate` needs that takes over from a level-0 file (replica-layout.md 6). */
+export const levelZeroWalOffset = 32;
 
 /** @returns undefined if the next page of the file is not there yet, or there is none. */
 function readAhead(file: LtxInput): LtxPage | undefined {

@@ -55,6 +55,8 @@ export async function storeBase(deps: BaseDeps, signal: AbortSignal): Promise<vo
         if (signal.aborted) return;
         if (deps.isFatal(error)) throw error;
         deps.onFailing(error);
+        // A disk that was too small for it is not kept full by half of it.
+        await rm(path, { force: true });
         await deps.sleep(pauseMs, signal);
       }
     }

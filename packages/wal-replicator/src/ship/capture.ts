@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { invariant, ReplicationError } from "../errors.ts";
 import { LtxEncoder } from "../ltx/encoder.ts";
 import { lockPgno } from "../ltx/lock-page.ts";
+import { levelZeroWalOffset } from "../ltx/merge.ts";
 import { checksumPage } from "../ltx/page-checksum.ts";
 import { nextTxid, type Txid, toTxid } from "../ltx/txid.ts";
 import type { SqliteConnection } from "../sqlite/connection.ts";
@@ -497,7 +498,7 @@ export class Capture {
       maxTxid,
       timestampMs: this.#timestampMs,
       // What a stock `replicate` that takes over from the newest level-0 file needs (replica-layout.md 6): one full copy, and no guess.
-      walOffset: minTxid === maxTxid ? 32 : 0,
+      walOffset: minTxid === maxTxid ? levelZeroWalOffset : 0,
     });
   }
 

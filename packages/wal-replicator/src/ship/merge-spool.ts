@@ -1,6 +1,4 @@
 import { open } from "node:fs/promises";
-import { LtxInput } from "../ltx/decode-ltx.ts";
-import { LtxEncoder } from "../ltx/encoder.ts";
 import { mergeLtx } from "../ltx/merge.ts";
 import type { Txid } from "../ltx/txid.ts";
 import {
@@ -68,52 +66,13 @@ async function writeMerged(
     return { source: readPieces(path, size), size, range: { minTxid, maxTxid } };
   });
   const { name } = files[0] as SpoolFile;
-  for await (const piece of withTxid(mergeLtx(inputs), name.maxTxid)) {
+  for await (const piece of mergeLtx(inputs, name.maxTxid)) {
     signal.throwIfAborted();
     await writer.write(piece);
     await yieldToEventLoop();
   }
 }
 
-/** The same pages as a level-0 file of one TXID. */
-async function* withTxid(
-  source: AsyncIterable<Uint8Array>,
-  txid: Txid,
-): AsyncGenerator<Uint8Array, void, undefined> {
-  const input = new LtxInput(source);
-  try {
-    const { pageSize, commit, timestampMs } = await input.readHeader();
-    const encoder = new LtxEncoder({
-      pageSize,
-      commit,
-      minTxid: txid,
-      maxTxid: txid,
-      timestampMs,
-      walOffset: levelZeroWalOffset,
-    });
-    do {
-      for (;;) {
-        const page = input.decoder.readPage();
-        if (page === undefined) break;
-        encoder.writePage(page.pgno, page.data, page.block);
-        const piece = encoder.takeOutput(pieceBytes);
-        if (piece === undefined) continue;
-        yield piece;
-        encoder.reuse(piece);
-      }
-    } while (await input.pull());
-    input.decoder.finish();
-    encoder.finish();
-    for (let piece = encoder.takeOutput(); piece !== undefined; piece = encoder.takeOutput())
-      yield piece;
-  } finally {
-    await input.close();
-  }
-}
-
-/** As a capture writes it (`capture.ts`): what a stock `replicate` that takes over from here needs. */
-const levelZeroWalOffset = 32;
-const pieceBytes = 1 << 18;
 /** Of compressed pages: hundreds of files are open at the same time, and between two pieces the event loop runs. */
 const inputBytes = 1 << 15;
 

@@ -184,6 +184,7 @@ export class Session {
       waitingBytes: sumBytes(waiting),
       waitingSinceMs: waiting[0]?.capturedAtMs,
       storeFailure: storeFailure === undefined ? undefined : describeFailure(storeFailure),
+      spoolFailure: this.#spoolFull === undefined ? undefined : describeFailure(this.#spoolFull),
       walBytes: this.#capture.walFrames * (frameHeaderBytes + this.#connections.pageSize),
       writeLockHeldMsMax: this.#writeLockHeldMsMax,
     };

@@ -38,6 +38,8 @@ export async function shipSpool(
   );
   if (!isContinued) await spool.moveTo({ ...state, timeline: record.timeline });
   for (const file of spool.waiting) {
+    // After a power cut only the first that waits counts as tried: the marks before it have to be durable.
+    await spool.settled();
     const { key } = await writeTimelineFile(
       deps.retryingReplica,
       record,

@@ -21,7 +21,7 @@ const nonceCountMax = 16;
 export async function noteNonces(spool: Spool, added: readonly string[]): Promise<void> {
   const content: NonceFile = {
     installation: thisInstallation(spool),
-    nonces: [...(await readNonces(spool)), ...added].slice(-nonceCountMax),
+    nonces: [...new Set([...(await readNonces(spool)), ...added])].slice(-nonceCountMax),
   };
   const path = join(spool.directory, "nonces.json");
   {

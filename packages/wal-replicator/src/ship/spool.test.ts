@@ -96,6 +96,17 @@ describe("Spool", () => {
     expect(log).toEqual(["try 1", "mark 1", "sync", "try 2", "mark 2"]);
   });
 
+  it("does not trust the marks of an earlier life either, which may have been killed before any sync", async () => {
+    await capture(1);
+    await capture(2);
+    await ship();
+    spool.close();
+    spool = await Spool.open(join(directory, "spool"));
+    log.length = 0;
+    await ship();
+    expect(log).toEqual(["sync", "try 2", "mark 2"]);
+  });
+
   it("syncs no more than the captures do while the store keeps up", async () => {
     for (const txid of [1, 2, 3]) {
       await capture(txid);

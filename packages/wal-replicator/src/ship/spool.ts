@@ -32,8 +32,8 @@ export class Spool {
   /** A merge that is published: what it replaces may still be there, and its name says so. */
   #unsettled: SpoolFile | undefined;
   #mergeCount = 0;
-  /** Files that were marked as stored, and how many of these marks a power cut cannot take back. */
-  #marks = 0;
+  /** Files that were marked as stored, by an earlier life the first; and how many of these marks a power cut cannot take back. */
+  #marks = 1;
   #durableMarks = 0;
   /** Merges and what follows them run one after the other. */
   #mergeWork: Promise<unknown> = Promise.resolve();
