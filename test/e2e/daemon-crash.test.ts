@@ -1,8 +1,9 @@
-import { cpSync, existsSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { cpSync, existsSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import {
   createItems,
+  isAlive,
   itemIds,
   itemNames,
   killIfRunning,
@@ -31,7 +32,7 @@ it("goes on where it was after everything was killed, and brings the vault back 
   await second.end("SIGKILL");
   rmSync(site.path("a"), { recursive: true });
 
-  const third = await site.run("b");
+  const third = await site.run("b", {}, "--take-over");
   const elsewhere = await third.login();
   expect(await itemNames(elsewhere)).toEqual(["four", "one", "three", "two"]);
   expect((await third.end()).code).toBe(0);
@@ -69,7 +70,7 @@ it("ends with the server's code when the server is killed, with everything store
   expect(itemIds(site.rows("b"))).toEqual(ids.toSorted());
 });
 
-it("keeps an old volume aside and restores what the store has", async () => {
+it("weakness 3, a stale volume: keeps it aside and restores what the store has", async () => {
   await using site = new Site();
   const first = await site.run("a");
   const ids = await createItems(await first.register(), ["one"]);
@@ -130,12 +131,19 @@ it("does not start a volume that has what the store lacks, when the store has wh
   expect(third.stderr).toContain("streaming: new timeline");
 
   const fourth = await site.run("a");
-  const { code, stderr } = await fourth.finished;
-  expect(code).toBe(1);
+  const { code, stderr } = await fourth.refused();
+  expect(code).toBe(5);
   expect(stderr).toContain("both have what the other lacks");
+  expect(stderr).toContain("ON_DIVERGENCE=remote");
   expect(itemIds(site.rows("a"))).toEqual(ids.toSorted());
   await site.command("c", "restore");
   expect(itemIds(site.rows("c"))).toEqual([ids[0], ...branch].toSorted());
+
+  const fifth = await site.run("a", { ON_DIVERGENCE: "remote" });
+  expect(await itemNames(await fifth.login())).toEqual(["another two", "one"]);
+  await fifth.end();
+  const aside = readdirSync(site.path("a")).find((name) => /\.aside-\d{8}T\d{9}Z$/.test(name));
+  expect(fifth.stderr).toContain(`is kept as ${join(site.path("a"), aside ?? "?")}`);
 });
 
 it("starts an interrupted restore again", async () => {
@@ -165,13 +173,6 @@ it("does not start a second daemon on the same volume", async () => {
   await until("the first one still says that it runs", () => site.status("a")?.status === "ok");
   expect((await first.end()).code).toBe(0);
 });
-
-/** A zombie that nobody has reaped yet is no more alive than one that is gone. */
-function isAlive(pid: number): boolean {
-  return (
-    existsSync(`/proc/${pid}`) && !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, "utf8"))
-  );
-}
 
 /** Gives every file its old content and removes what is newer; directories and files stay the same inodes. */
 function rollBack(directory: string, old: string): void {

@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import {
   login,
   registerAndLogin,
+  type S3Server,
   standInEntry,
   type VaultClient,
 } from "@vaultwarden-stream/testkit";
@@ -21,6 +22,7 @@ const mainEntry = fileURLToPath(
 export const startEntry: string = fileURLToPath(
   new URL("../../apps/vaultwarden-stream/src/start.ts", import.meta.url),
 );
+const clockEntry = new URL("jumping-clock.ts", import.meta.url).href;
 const account = { email: "ann@example.org", password: "correct horse battery staple" };
 
 export interface Finished {
@@ -38,6 +40,25 @@ export interface StatusLine {
   readonly timeline: string | null;
   readonly storedAsOf: string | null;
   readonly waitingFiles: number;
+  readonly epoch: number | null;
+  readonly waitingFor: { readonly epoch: number; readonly pid: number } | null;
+  readonly fencedBy: { readonly epoch: number; readonly pid: number } | null;
+  readonly failure: { readonly code: string } | null;
+}
+
+type Settings = Readonly<Record<string, string>>;
+
+/** The settings of a store on a server of the testkit, instead of a directory. */
+export function s3Settings({ bucket, endpoint, region, credentials }: S3Server): Settings {
+  return {
+    STORE_DIR: "",
+    S3_BUCKET: bucket,
+    S3_ENDPOINT: endpoint,
+    S3_REGION: region,
+    S3_PREFIX: "vault",
+    S3_ACCESS_KEY_ID: credentials.accessKeyId,
+    S3_SECRET_ACCESS_KEY: credentials.secretAccessKey,
+  };
 }
 
 /** A place for volumes and a store, removed with everything that still runs there. */
@@ -46,8 +67,11 @@ export class Site implements AsyncDisposable {
   readonly store: string = join(this.directory, "store");
   readonly #processes: ChildProcess[] = [];
   readonly #serverBin: string;
+  readonly #settings: Settings;
 
-  constructor() {
+  /** @param settings - of every daemon and command; by default the store is a directory. */
+  constructor(settings: Settings = {}) {
+    this.#settings = settings;
     this.#serverBin = this.script(
       "vaultwarden",
       `exec "${process.execPath}" ${condition} "${standInEntry}" "$@"`,
@@ -66,10 +90,13 @@ export class Site implements AsyncDisposable {
     return path;
   }
 
-  /** Starts `vaultwarden-stream run` on the volume. */
-  async run(volume: string, env: Readonly<Record<string, string>> = {}): Promise<Daemon> {
+  /** Starts `vaultwarden-stream run` on the volume, with a clock that a test can let jump. */
+  async run(volume: string, env: Settings = {}, ...flags: readonly string[]): Promise<Daemon> {
     const port = await freePort();
-    const child = this.#spawn([mainEntry, "run"], volume, { ROCKET_PORT: String(port), ...env });
+    const child = this.#spawn(["--import", clockEntry, mainEntry, "run", ...flags], volume, {
+      ROCKET_PORT: String(port),
+      ...env,
+    });
     return new Daemon(child, volume, `http://127.0.0.1:${port}`);
   }
 
@@ -98,6 +125,7 @@ export class Site implements AsyncDisposable {
         DATA_FOLDER: this.path(volume),
         STORE_DIR: this.store,
         VAULTWARDEN_BIN: this.#serverBin,
+        ...this.#settings,
         ...env,
       },
     });
@@ -165,6 +193,15 @@ export class Daemon {
     return this.logged("the vault listens on");
   }
 
+  /** For a start that has to be refused. @throws {Error} with the whole log, if the vault comes up instead. */
+  async refused(): Promise<Finished> {
+    const started = this.ready().then(() => "started" as const);
+    started.catch(() => {}); // it ended, as it should
+    const end = await Promise.race([this.finished, started]);
+    if (end === "started") throw new Error(`the vault was started:\n${this.#stderr}`);
+    return end;
+  }
+
   async register(): Promise<VaultClient> {
     await this.ready();
     return registerAndLogin({ url: this.url, ...account });
@@ -175,10 +212,23 @@ export class Daemon {
     return login({ url: this.url, ...account });
   }
 
+  /** As if the machine had slept for ten minutes. */
+  async jumpClock(): Promise<void> {
+    this.process.kill("SIGUSR2");
+    await this.logged("[clock] jumped");
+  }
+
   async end(signal: NodeJS.Signals = "SIGTERM"): Promise<Finished> {
     this.process.kill(signal);
     return this.finished;
   }
+}
+
+/** Whether a process runs. A zombie that nobody has reaped yet is no more alive than one that is gone. */
+export function isAlive(pid: number): boolean {
+  return (
+    existsSync(`/proc/${pid}`) && !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, "utf8"))
+  );
 }
 
 /** Creates items, and returns the ids that the server acknowledged. */

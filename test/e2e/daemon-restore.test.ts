@@ -92,7 +92,7 @@ it("names every mistake of the configuration at once and exits 2", async () => {
   });
   const { code, stderr } = await daemon.finished;
   expect(code).toBe(2);
-  for (const name of ["S3_BUCKET", "NODE_ROLE", "ENABLE_DB_WAL"]) {
+  for (const name of ["STORE_DIR", "NODE_ROLE", "ENABLE_DB_WAL"]) {
     expect(stderr).toContain(`ERROR: ${name}`);
   }
   expect(existsSync(site.path("a"))).toBe(false);

@@ -262,6 +262,24 @@ describe("another owner's living lease", () => {
   });
 });
 
+it("who is fenced and stopped in the same moment keeps its last commits on a branch", async () => {
+  await using place = new Place();
+  const a = place.host("a");
+  a.write("a1");
+  // No pass but at the stop: what is committed after the fence is captured by nothing else.
+  const first = await a.stream({ syncIntervalMs: 60_000 }, { leaseIntervalMs: 200 });
+  await first.flush();
+  const b = place.host("b");
+  await b.prepare({ ifHeld: "take-over" });
+  const second = await b.stream({ ifHeld: "take-over" });
+  await first.waitFor("fenced");
+  a.write("a2");
+  const { position, released } = await first.stop();
+  expect(released).toBe(true);
+  await second.stop();
+  expect(await place.rows({ timeline: position?.timeline as string })).toEqual(["a1", "a2"]);
+});
+
 describe("the same timeline", () => {
   it("same position: it goes on, and nothing is stored again", async () => {
     await using place = new Place();

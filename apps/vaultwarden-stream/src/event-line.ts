@@ -114,7 +114,7 @@ export function describeEvent(event: ReplicationEvent): EventLine {
     case "waiting":
       return {
         level: "warn",
-        message: `waiting for another writer: ${event.message}. If nobody renews its lease, it is over in ${formatDuration(event.forMs)}`,
+        message: `waiting for another writer: ${event.message}. If nobody renews it, it is stale in ${formatDuration(event.forMs)}. If that one is gone for good, \`run --take-over\` does not wait`,
         fields: {
           event: event.type,
           epoch: event.epoch,
@@ -140,7 +140,7 @@ export function describeEvent(event: ReplicationEvent): EventLine {
     case "fenced":
       return {
         level: "error",
-        message: `another writer has taken over: ${event.message}`,
+        message: `fenced, another writer has taken over: ${event.message}`,
         fields: {
           event: event.type,
           byEpoch: event.by.epoch,

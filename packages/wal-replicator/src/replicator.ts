@@ -45,6 +45,8 @@ class Replicator implements Replication {
   #fencedBy: FencedEvent["by"] | undefined;
   /** Ends the waiting for a database that was deleted: without it, who stops would wait as well. */
   readonly #waiting = new AbortController();
+  /** Ends the start of a branch, which goes on through a stop: it is what keeps the last commits. */
+  readonly #branching = new AbortController();
 
   constructor(options: ReplicateOptions, deps: ReplicatorDeps) {
     this.#options = options;
@@ -98,15 +100,15 @@ class Replicator implements Replication {
             "What was stored of it can be restored; what was captured last may still be in its spool.",
           ),
     );
+    const { timeoutMs } = options;
+    const budget = timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs);
+    budget?.addEventListener("abort", () => this.#branching.abort(budget.reason), { once: true });
     const session = await this.#current();
     const result = await session.stop(options).catch(async (error: unknown) => {
       // Fenced with the last word: what is captured still gets a place of its own.
       const origin = this.#originAfter(error);
       if (origin === undefined) throw error;
-      const { timeoutMs } = options;
-      const signal =
-        timeoutMs === undefined ? new AbortController().signal : AbortSignal.timeout(timeoutMs);
-      return (await this.#startSession(origin, signal)).stop(options);
+      return (await this.#startSession(origin, this.#branching.signal)).stop(options);
     });
     this.#end.resolve();
     return result;
@@ -154,11 +156,12 @@ class Replicator implements Replication {
   /** The application goes on meanwhile, and what it commits is found by the resume: a store that is away is waited for. */
   async #startAnew(first: SessionOrigin, isNewFile: boolean): Promise<Session> {
     let origin = first;
-    await this.#waitForDatabase(true, isNewFile);
-    const { signal } = this.#waiting;
+    // A branch is of the database that was streamed a moment ago.
+    if (first.kind !== "branch") await this.#waitForDatabase(true, isNewFile);
     for (;;) {
+      const signal = origin.kind === "branch" ? this.#branching.signal : this.#startSignal;
       try {
-        return await this.#startSession(origin);
+        return await this.#startSession(origin, signal);
       } catch (error) {
         if (error instanceof Fenced) {
           origin = this.#originAfter(error) ?? origin;

@@ -1,6 +1,16 @@
 import { statSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
-import { listReplica, parseTxid, type Txid } from "wal-replicator";
+import {
+  asidePath,
+  chooseDatabase,
+  finishSwap,
+  listAside,
+  listReplica,
+  parseTxid,
+  restoreIntoPlace,
+  swapDatabase,
+  type Txid,
+} from "wal-replicator";
 import {
   type CommandCall,
   CommandError,
@@ -13,11 +23,8 @@ import {
   usageError,
 } from "wal-replicator/command-line";
 import { refuseIfInUse } from "../daemon/exclusive-use.ts";
-import { describeStore, timelinesUnder } from "../daemon/inspect-store.ts";
-import { findRecoveryPoint } from "../restore/find-recovery-point.ts";
-import { markChosen } from "../restore/operator-choice.ts";
-import { describePoint, restoreIntoPlace } from "../restore/restore-into-place.ts";
-import { asidePath, finishSwap, listAside, swapDatabase } from "../restore/swap-database.ts";
+import { describeStore, timelinesUnder } from "../daemon/vault-store.ts";
+import { describePoint, findRecoveryPoint } from "../restore/find-recovery-point.ts";
 import { readEverything } from "./run.ts";
 
 interface RestoreOptions {
@@ -81,7 +88,7 @@ async function restore(call: RestoreCall, signal: AbortSignal): Promise<number> 
   }
   const { config, target } = findTarget(call);
   const wanted = {
-    ...(options.at === undefined ? {} : { at: options.at }),
+    ...(options.at === undefined ? {} : { before: options.at }),
     ...(options.txid === undefined ? {} : { txid: options.txid }),
     ...(options.timeline === undefined ? {} : { timeline: options.timeline }),
   };
@@ -112,8 +119,9 @@ async function restore(call: RestoreCall, signal: AbortSignal): Promise<number> 
   const progress = output.progress("restoring");
   const { result, aside } = await restoreIntoPlace({
     database: target.database,
-    store: config.store,
-    wanted,
+    replica: config.store,
+    timelinesUnder,
+    ...wanted,
     keepsResumeState: target.isDataFolder,
     onProgress: ({ bytesDone, bytesTotal }) => progress.update(bytesDone, bytesTotal),
     signal,
@@ -177,8 +185,8 @@ async function undo(call: RestoreCall, signal: AbortSignal): Promise<number> {
   );
   const hadDatabase = statSync(target.database, { throwIfNoEntry: false }) !== undefined;
   const aside = asidePath(target.database, new Date(streams.now()));
-  // Before the swap: without the mark the next start would take what we bring back for an old volume.
-  if (target.isDataFolder) markChosen(target.database);
+  // Before the swap: unmarked, what we bring back would be an old volume to the next start.
+  if (target.isDataFolder) await chooseDatabase(incoming);
   await swapDatabase(target.database, { incoming, aside });
   output.result(
     {

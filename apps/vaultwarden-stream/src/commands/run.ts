@@ -18,13 +18,20 @@ interface RunOptions {
   readonly json?: true;
   readonly quiet?: true;
   readonly logLevel?: LogLevel;
+  readonly takeOver?: true;
 }
 
 export const runCommand: CommandSpec<RunOptions> = {
   name: "run",
   summary: "start the vault and stream its database to the store until SIGTERM or SIGINT",
   args: [],
-  options: [],
+  options: [
+    {
+      flags: "--take-over",
+      description:
+        "do not wait for another machine that still holds the store: it is fenced, and what it has not stored becomes a branch",
+    },
+  ],
   examples: [
     "STORE_DIR=/mnt/backup DATA_FOLDER=/data vaultwarden-stream run",
     "docker run --env-file .env -v vault:/data …    # with S3_BUCKET, S3_ENDPOINT and the keys in it",
@@ -35,6 +42,7 @@ export const runCommand: CommandSpec<RunOptions> = {
       ...(options.json === true ? { format: "json" } : {}),
       ...(options.quiet === true ? { level: "error" } : {}),
       ...(options.logLevel === undefined ? {} : { level: options.logLevel }),
+      takesOver: options.takeOver === true,
     }),
 };
 
@@ -42,6 +50,7 @@ export const runCommand: CommandSpec<RunOptions> = {
  * Reads the configuration and runs the daemon with it until it ends.
  *
  * @param overrides.standIn - started if there is no real server; only in a checkout.
+ * @param overrides.takesOver - does not wait for another owner's lease. Serverless never does.
  * @returns the exit code. @throws {CommandError} `USAGE` if the configuration cannot be used; every problem was said before.
  */
 export async function runVault(
@@ -51,6 +60,7 @@ export async function runVault(
     readonly level?: LogLevel;
     readonly format?: "text" | "json";
     readonly standIn?: ChildCommand;
+    readonly takesOver?: boolean;
   } = {},
 ): Promise<number> {
   // A log that cannot be written (its reader is gone, its disk is full) is no reason to stop a vault.
@@ -61,7 +71,9 @@ export async function runVault(
   const { config, settings, log } = readEverything(environment, streams, overrides);
   const server = findChildCommand(config.vaultwardenBin, environment, overrides.standIn);
   // Ends with the process: until then no signal may end us in the middle.
-  return runDaemon({ config, settings, server, environment, log }, stopSignal(log));
+  const isTakenOver = overrides.takesOver === true || config.deploymentMode === "serverless";
+  const ifHeld = isTakenOver ? "take-over" : "wait";
+  return runDaemon({ config, settings, server, environment, ifHeld, log }, stopSignal(log));
 }
 
 /** @throws {CommandError} `USAGE` */

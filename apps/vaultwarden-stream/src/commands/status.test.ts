@@ -13,6 +13,7 @@ const status: DaemonStatus = {
   url: "http://127.0.0.1:8000",
   database: "/data/db.sqlite3",
   store: "/store",
+  createIfAbsent: "atomic",
   epoch: 3,
   timeline: "00000003-aaaaaaaa",
   capturedTxid: "0000000000000009",
@@ -21,6 +22,9 @@ const status: DaemonStatus = {
   waitingFiles: 2,
   waitingBytes: 4_096,
   waitingSince: "2026-11-24T22:00:02.500Z",
+  waitingFor: null,
+  leaseFailure: null,
+  fencedBy: null,
   failure: null,
 };
 
@@ -33,7 +37,7 @@ it("reports the lag in seconds and bytes, counted from the oldest file that wait
     lagSeconds: 7.5,
     lagBytes: 4_096,
   });
-  expect(formatStatus(report)).toContain("lag:          7.5 s, 4.0 KiB in 2 files");
+  expect(formatStatus(report)).toContain("lag:           7.5 s, 4.0 KiB in 2 files");
 });
 
 it("has no lag while nothing waits", () => {
@@ -57,4 +61,25 @@ it("names a store that fails", () => {
     failure: { code: "UNREACHABLE", message: "no route" },
   };
   expect(formatStatus(describeStatus(failing, true, nowMs))).toContain("no route (UNREACHABLE)");
+});
+
+it.each([
+  [{ createIfAbsent: "atomic" }, "second writer: prevented by the store"],
+  [{ createIfAbsent: "unproved" }, "second writer: only detected"],
+  [{ createIfAbsent: null }, "second writer: not known yet"],
+  [{ epoch: null }, "no epoch until the store answers"],
+  [
+    { waitingFor: { epoch: 2, host: "b", pid: 9, until: "2026-11-24T22:03:00.000Z" } },
+    "waits for:     epoch 2 of process 9 on b, until 2026-11-24T22:03:00.000Z",
+  ],
+  [
+    { leaseFailure: { code: "UNREACHABLE", message: "no route", since: "2026-11-24T21:59:00Z" } },
+    "lease:         not renewed since 2026-11-24T21:59:00Z: no route (UNREACHABLE)",
+  ],
+  [
+    { fencedBy: { epoch: 4, host: "b", pid: 9, timeline: "00000004-bbbbbbbb" } },
+    "fenced by:     epoch 4 of process 9 on b, which goes on in timeline 00000004-bbbbbbbb",
+  ],
+] as const)("says %j", (changes, line) => {
+  expect(formatStatus(describeStatus({ ...status, ...changes }, true, nowMs))).toContain(line);
 });

@@ -11,7 +11,7 @@ import {
 import { formatProblem } from "../config/config-problem.ts";
 import { readServerSettings } from "../config/server-settings.ts";
 import { isRunning } from "../daemon/process-identity.ts";
-import { type DaemonStatus, readStatusFile } from "../daemon/status-file.ts";
+import { type DaemonStatus, type EpochOwner, readStatusFile } from "../daemon/status-file.ts";
 
 export const statusCommand: CommandSpec<object> = {
   name: "status",
@@ -82,13 +82,44 @@ export function formatStatus(report: StatusReport): string {
     ],
     ["database", report.database],
     ["store", report.store],
+    ["second writer", describeSecondWriter(report)],
     ["position", describePosition(report)],
     ["lag", describeLag(report)],
   ];
   if (report.storedAsOf !== null) lines.push(["stored as of", report.storedAsOf]);
+  const { waitingFor, leaseFailure, fencedBy } = report;
+  if (waitingFor !== null) {
+    lines.push([
+      "waits for",
+      `${describeOwner(waitingFor)}, until ${waitingFor.until} at most if nobody renews its lease`,
+    ]);
+  }
+  if (leaseFailure !== null) {
+    lines.push([
+      "lease",
+      `not renewed since ${leaseFailure.since}: ${leaseFailure.message} (${leaseFailure.code})`,
+    ]);
+  }
+  if (fencedBy !== null) {
+    lines.push([
+      "fenced by",
+      `${describeOwner(fencedBy)}, which goes on in timeline ${fencedBy.timeline}`,
+    ]);
+  }
   if (report.failure !== null)
     lines.push(["failure", `${report.failure.message} (${report.failure.code})`]);
-  return lines.map(([name, text]) => `${`${name}:`.padEnd(14)}${text}`).join("\n");
+  return lines.map(([name, text]) => `${`${name}:`.padEnd(15)}${text}`).join("\n");
+}
+
+function describeSecondWriter({ createIfAbsent }: StatusReport): string {
+  if (createIfAbsent === null) return "not known yet what the store does about one";
+  return createIfAbsent === "atomic"
+    ? "prevented by the store"
+    : "only detected, not prevented: the store's conditional writes are not proved";
+}
+
+function describeOwner({ epoch, host, pid }: EpochOwner): string {
+  return `epoch ${epoch} of process ${pid} on ${host}`;
 }
 
 function describeLife({ running, pid, status, datetime }: StatusReport): string {
@@ -99,7 +130,7 @@ function describeLife({ running, pid, status, datetime }: StatusReport): string 
 
 function describePosition({ timeline, epoch, capturedTxid, storedTxid }: StatusReport): string {
   if (timeline === null) return "none yet";
-  return `timeline ${timeline}, epoch ${epoch ?? "?"}, captured ${capturedTxid ?? "nothing"}, stored ${storedTxid ?? "nothing"}`;
+  return `timeline ${timeline}, ${epoch === null ? "no epoch until the store answers" : `epoch ${epoch}`}, captured ${capturedTxid ?? "nothing"}, stored ${storedTxid ?? "nothing"}`;
 }
 
 function describeLag({ lagSeconds, lagBytes, waitingFiles }: StatusReport): string {

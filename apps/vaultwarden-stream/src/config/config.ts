@@ -14,6 +14,8 @@ import { variables } from "./variables.ts";
 export interface Config extends StoreConfig {
   /** Which side goes on when both have what the other lacks. */
   readonly onDivergence: "stop" | "local" | "remote";
+  /** Serverless: another machine is never waited for, since one instance follows the other; and the grace period is short. */
+  readonly deploymentMode: "persistent" | "serverless";
   readonly syncIntervalMs: number;
   /** Budget for shipping the tail after the vault has ended. */
   readonly tailTimeoutMs: number;
@@ -38,6 +40,9 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 /** Reads a file that `NAME_FILE` names. @throws whatever reading it throws. */
 export type ReadTextFile = (path: string) => string;
 
+/** What serverless platforms give between SIGTERM and SIGKILL. */
+const serverlessShutdownMs = 10_000;
+
 export function readConfig(environment: Environment, readTextFile: ReadTextFile): ConfigReading {
   const reader = new ConfigReader(environment, readTextFile);
   for (const variable of variables) reader.read(variable);
@@ -45,6 +50,8 @@ export function readConfig(environment: Environment, readTextFile: ReadTextFile)
   reader.warnOfAliases();
   reader.warnOfUnknownNames();
   const store = assembleStore(reader);
+  const deploymentMode = reader.value("DEPLOYMENT_MODE") as Config["deploymentMode"];
+  const isShort = deploymentMode === "serverless" && !reader.isGiven("SHUTDOWN_TIMEOUT");
   const errors = [...reader.errors, ...store.errors];
   const warnings = [...reader.warnings, ...store.warnings];
   if (errors.length > 0 || store.config === undefined) {
@@ -56,9 +63,12 @@ export function readConfig(environment: Environment, readTextFile: ReadTextFile)
     config: {
       ...store.config,
       onDivergence: reader.value("ON_DIVERGENCE") as Config["onDivergence"],
+      deploymentMode,
       syncIntervalMs: reader.value("REPLICATION_SYNC_INTERVAL") as number,
       tailTimeoutMs: reader.value("REPLICATION_SHUTDOWN_TIMEOUT") as number,
-      shutdownTimeoutMs: reader.value("SHUTDOWN_TIMEOUT") as number,
+      shutdownTimeoutMs: isShort
+        ? serverlessShutdownMs
+        : (reader.value("SHUTDOWN_TIMEOUT") as number),
       vaultwardenBin: reader.value("VAULTWARDEN_BIN") as string | undefined,
       litestreamDbPath: reader.value("LITESTREAM_DB_PATH") as string | undefined,
       logLevel: reader.value("STREAM_LOG_LEVEL") as Config["logLevel"],

@@ -160,13 +160,17 @@ describe("the store's variables", () => {
   });
 
   it("warn in one line of what a directory as the store makes idle", () => {
-    const reading = readConfig(
-      { STORE_DIR: "/store", S3_REGION: "auto", S3_PREFIX: "", ALLOW_EMPTY_START: "x" },
-      () => "",
-    );
+    const reading = readConfig({ STORE_DIR: "/store", S3_REGION: "auto", S3_PREFIX: "" }, () => "");
     expect(reading.config).toMatchObject({ store: "/store", allowsEmptyStart: false });
     expect(messages(reading)).toEqual([
-      expect.stringMatching(/^S3_PREFIX, S3_REGION, ALLOW_EMPTY_START: without effect/),
+      expect.stringMatching(/^S3_PREFIX, S3_REGION: without effect/),
     ]);
+  });
+
+  it("allow an empty start for just the directory that is the store", () => {
+    const reading = (place: string): ConfigReading =>
+      readConfig({ STORE_DIR: "/mnt/vault", ALLOW_EMPTY_START: place }, () => "");
+    expect(reading("/mnt/vault/").config?.allowsEmptyStart).toBe(true);
+    expect(messages(reading("/mnt/vualt")).join()).toContain('STORE_DIR is "/mnt/vault"');
   });
 });

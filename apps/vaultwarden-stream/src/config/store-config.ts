@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import {
   detectProvider,
   ObjectStoreError,
@@ -16,7 +17,7 @@ export interface StoreConfig {
   readonly store: StoreLocation;
   /** The bucket must answer before the vault is started. */
   readonly mustAnswer: boolean;
-  /** A new vault may begin although the bucket holds another one: somebody has said so for just this prefix. */
+  /** A new vault may begin although another one lies beside it: somebody has said so for just this place. */
   readonly allowsEmptyStart: boolean;
 }
 
@@ -59,7 +60,7 @@ export function assembleStore(variables: ReadVariables): StoreConfigReading {
     config: {
       store,
       mustAnswer: isS3 && variables.value("S3_NO_CHECK_BUCKET") === false,
-      allowsEmptyStart: isS3 && variables.isGiven("ALLOW_EMPTY_START"),
+      allowsEmptyStart: variables.isGiven("ALLOW_EMPTY_START"),
     },
     errors,
     warnings,
@@ -71,7 +72,8 @@ interface Report {
   readonly warnings: ConfigProblem[];
 }
 
-function checkDirectory(variables: ReadVariables, { errors, warnings }: Report): void {
+function checkDirectory(variables: ReadVariables, report: Report): void {
+  const { errors, warnings } = report;
   if (variables.isGiven("S3_BUCKET")) {
     errors.push({
       name: "STORE_DIR",
@@ -80,7 +82,8 @@ function checkDirectory(variables: ReadVariables, { errors, warnings }: Report):
     });
     return;
   }
-  const idle = [...s3Names, "ALLOW_EMPTY_START"].filter((name) => variables.isGiven(name));
+  checkEmptyStart(variables, "STORE_DIR", (path) => resolve(path), report);
+  const idle = s3Names.filter((name) => variables.isGiven(name));
   if (idle.length === 0) return;
   warnings.push({
     name: idle.join(", "),
@@ -117,7 +120,7 @@ function checkS3(variables: ReadVariables, report: Report): void {
     });
   }
   warnOfDoubt(provider, variables.value("S3_ENDPOINT") as string | undefined, report);
-  checkEmptyStart(variables, report);
+  checkEmptyStart(variables, "S3_PREFIX", normalizePrefix, report);
   warnOfOpenDoors(variables, report);
 }
 
@@ -132,14 +135,19 @@ function warnOfDoubt(
   warnings.push({ name: "S3_PROVIDER", reason: warning, remedy: "correct the one that is wrong" });
 }
 
-function checkEmptyStart(variables: ReadVariables, { errors }: Report): void {
+function checkEmptyStart(
+  variables: ReadVariables,
+  place: "S3_PREFIX" | "STORE_DIR",
+  normalize: (text: string) => string,
+  { errors }: Report,
+): void {
   const given = variables.value("ALLOW_EMPTY_START") as string | undefined;
-  const prefix = variables.value("S3_PREFIX") as string | undefined;
-  if (given === undefined || prefix === undefined || normalizePrefix(given) === prefix) return;
+  const value = variables.value(place) as string | undefined;
+  if (given === undefined || value === undefined || normalize(given) === normalize(value)) return;
   errors.push({
     name: "ALLOW_EMPTY_START",
     value: given,
-    reason: `S3_PREFIX is ${JSON.stringify(prefix)}, and a new vault is only allowed under just that`,
+    reason: `${place} is ${JSON.stringify(value)}, and a new vault is only allowed under just that`,
     remedy: "correct the one that has the typo, or remove it: it is only for a first start",
   });
 }

@@ -26,12 +26,10 @@ export const variables: readonly Variable[] = [
     name: "DEPLOYMENT_MODE",
     group: "Deployment",
     defaultText: "persistent",
-    accepts: "persistent",
-    meaning: "How the platform runs it. Serverless comes with a later release.",
-    schema: oneOf(
-      { persistent: "persistent" },
-      { serverless: "serverless mode comes with a later release" },
-    ),
+    accepts: "persistent, serverless",
+    meaning:
+      "How the platform runs it. A serverless instance takes over from the one before it at once; a persistent one waits until that is gone.",
+    schema: oneOf({ persistent: "persistent", serverless: "serverless" }),
   },
   {
     name: "ON_DIVERGENCE",
@@ -46,9 +44,9 @@ export const variables: readonly Variable[] = [
     name: "ALLOW_EMPTY_START",
     group: "Start",
     defaultText: undefined,
-    accepts: "the value of S3_PREFIX",
+    accepts: "the value of S3_PREFIX (of STORE_DIR, with that)",
     meaning:
-      "Begins a new vault although the bucket holds one under another prefix, which is mostly a typo in S3_PREFIX.",
+      "Begins a new vault although another one lies beside it, in the bucket or in the parent directory: mostly that is a typo.",
     schema: text(),
   },
   {
@@ -76,7 +74,7 @@ export const variables: readonly Variable[] = [
     defaultText: "300",
     accepts: "seconds, or a duration, from 1s to 1h",
     meaning:
-      "The platform's whole grace period between SIGTERM and SIGKILL; the budgets of all steps are cut to it.",
+      "The platform's whole grace period between SIGTERM and SIGKILL; the budgets of all steps are cut to it. Serverless: 10.",
     schema: seconds({ minMs: 1_000, maxMs: 3_600_000 }),
   },
   {

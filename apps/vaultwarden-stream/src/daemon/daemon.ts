@@ -1,6 +1,7 @@
-import { openObjectStore } from "@vaultwarden-stream/object-store";
 import {
+  type FencedEvent,
   formatTxid,
+  type IfHeld,
   type Replication,
   type ReplicationEvent,
   type StopResult,
@@ -13,12 +14,11 @@ import type { Logger } from "../logger.ts";
 import type { ChildCommand } from "./child-command.ts";
 import { childEnvironment } from "./child-environment.ts";
 import { endOrphanedServer, refuseIfInUse } from "./exclusive-use.ts";
-import { describeStore, requireAnswer } from "./inspect-store.ts";
 import { identifyProcess } from "./process-identity.ts";
 import { shutDown } from "./shutdown.ts";
-import { prepareDatabase, startStream } from "./start.ts";
+import { openStream } from "./start.ts";
 import { StatusFile } from "./status-file.ts";
-import { StatusReporter } from "./status-reporter.ts";
+import { heartbeatMs, StatusReporter } from "./status-reporter.ts";
 import {
   describeExit,
   exitCodeOf,
@@ -26,6 +26,7 @@ import {
   type ServerProcess,
   startServer,
 } from "./supervisor.ts";
+import { describeStore, requireAnswer } from "./vault-store.ts";
 import { waitUntilAlive } from "./wait-until-alive.ts";
 
 export interface DaemonOptions {
@@ -34,6 +35,8 @@ export interface DaemonOptions {
   readonly server: ChildCommand;
   /** Ours; what of it the server gets is decided here. */
   readonly environment: Environment;
+  /** What the start does while another machine holds the store. */
+  readonly ifHeld: IfHeld;
   readonly log: Logger;
 }
 
@@ -61,10 +64,8 @@ export async function runDaemon(options: DaemonOptions, stop: AbortSignal): Prom
   );
   status.update({});
   try {
-    const start = { database, store: config.store, log, signal: stop };
-    if (config.mustAnswer) await requireAnswer(openObjectStore(config.store), stop);
-    await prepareDatabase(start);
-    return await runPrepared(options, start, status, stop);
+    if (config.mustAnswer) await requireAnswer(config.store, stop);
+    return await new VaultLife(options, status, stop).run();
   } catch (error) {
     if (stop.aborted && error === stop.reason) {
       status.update({ status: "shutdown" });
@@ -78,92 +79,179 @@ export async function runDaemon(options: DaemonOptions, stop: AbortSignal): Prom
   }
 }
 
-async function runPrepared(
-  { config, settings, server: command, environment, log }: DaemonOptions,
-  start: Parameters<typeof startStream>[0],
-  status: StatusFile,
-  stop: AbortSignal,
-): Promise<number> {
-  let reporter: StatusReporter | undefined;
-  const replication = await startStream(start, config.syncIntervalMs, (event: ReplicationEvent) => {
-    const { level, message, fields } = describeEvent(event);
-    log[level](message, fields);
-    reporter?.changed();
-  });
-  reporter = new StatusReporter(status, replication, start.database);
-  reporter.start();
+/** What ends the life of a vault: we are asked to, somebody else has taken over, or the server ends by itself. */
+type Ending = "asked" | "fenced" | ServerExit;
 
-  let server: ServerProcess | undefined;
-  try {
-    if (!stop.aborted) {
-      server = await startServer({
-        command: command.command,
-        arguments: command.arguments,
-        environment: childEnvironment(environment, settings.databaseConnInit),
-      });
-      log.info(`started the vault as process ${server.pid}: ${command.description}`);
-      status.update({ server: identifyProcess(server.pid) });
-      announceWhenAlive(server, settings, stop, log);
+class VaultLife {
+  readonly #options: DaemonOptions;
+  readonly #status: StatusFile;
+  readonly #stop: AbortSignal;
+  readonly #reporter: StatusReporter;
+  readonly #fencing = Promise.withResolvers<"fenced">();
+  #fencedBy: FencedEvent | undefined;
+
+  constructor(options: DaemonOptions, status: StatusFile, stop: AbortSignal) {
+    this.#options = options;
+    this.#status = status;
+    this.#stop = stop;
+    this.#reporter = new StatusReporter(status, options.settings.database);
+  }
+
+  /** @returns the exit code. */
+  async run(): Promise<number> {
+    const { config, settings, ifHeld, log } = this.#options;
+    const replication = await openStream({
+      ...config,
+      database: settings.database,
+      ifHeld,
+      log,
+      signal: this.#stop,
+      onEvent: (event) => this.#onEvent(event),
+    });
+    this.#reporter.follow(replication);
+    let server: ServerProcess | undefined;
+    try {
+      if (!this.#stop.aborted && this.#fencedBy === undefined) server = await this.#startServer();
+      const ending = await this.#firstEnding(server, replication);
+      if (ending === "asked") log.info("ending: the vault first, then what it wrote last");
+      else if (ending === "fenced") await this.#branch(server, replication);
+      else log.error(`the vault has ended: ${describeExit(ending)}`);
+      const own = await this.#end(server, replication);
+      return typeof ending === "string" || this.#fencedBy !== undefined
+        ? own
+        : exitCodeOf(ending) || own;
+    } catch (error) {
+      if (server !== undefined) {
+        if (this.#fencedBy === undefined) {
+          log.error(
+            "the stream has failed: stopping the vault, so that it takes nothing that is not stored",
+          );
+        }
+        await server.stop(settings.stopGraceMs);
+      }
+      if (this.#fencedBy === undefined) throw error;
+      log.error(`what the vault wrote last is not in the store: ${(error as Error).message}`);
+      return await this.#stayFenced({});
+    } finally {
+      this.#reporter.stop();
     }
-    const ending = await firstEnding(stop, server, replication);
-    if (ending === "asked") log.info("ending: the vault first, then what it wrote last");
-    else log.error(`the vault has ended: ${describeExit(ending)}`);
+  }
 
+  #onEvent(event: ReplicationEvent): void {
+    const { level, message, fields } = describeEvent(event);
+    this.#options.log[level](message, fields);
+    this.#reporter.note(event);
+    if (event.type !== "fenced") return;
+    this.#fencedBy = event;
+    this.#fencing.resolve("fenced");
+  }
+
+  async #startServer(): Promise<ServerProcess> {
+    const { settings, server: command, environment, log } = this.#options;
+    const server = await startServer({
+      command: command.command,
+      arguments: command.arguments,
+      environment: childEnvironment(environment, settings.databaseConnInit),
+    });
+    log.info(`started the vault as process ${server.pid}: ${command.description}`);
+    this.#status.update({ server: identifyProcess(server.pid) });
+    announceWhenAlive(server, settings, this.#stop, log);
+    return server;
+  }
+
+  /** @throws the error that ended the stream. */
+  async #firstEnding(server: ServerProcess | undefined, { ended }: Replication): Promise<Ending> {
+    const asked = aborted(this.#stop).then((): Ending => "asked");
+    return Promise.race([
+      this.#fencing.promise,
+      asked,
+      ...(server === undefined ? [] : [server.exited]),
+      ended.then(() => asked),
+    ]);
+  }
+
+  /** The vault first; then what it wrote last goes onto a branch. To stop the stream at once would cut that short. */
+  async #branch(server: ServerProcess | undefined, replication: Replication): Promise<void> {
+    const { config, settings, log } = this.#options;
+    log.error("ending the vault: what it takes from now on would only be on a branch");
+    await server?.stop(settings.stopGraceMs);
+    const timeLimit = AbortSignal.timeout(config.tailTimeoutMs);
+    try {
+      await replication.flush({ signal: AbortSignal.any([this.#stop, timeLimit]) });
+    } catch {
+      // Asked to end, no time left, or the stream has failed: the end says what is not stored.
+    }
+  }
+
+  /** @returns the exit code that says whether everything is stored. */
+  async #end(server: ServerProcess | undefined, replication: Replication): Promise<number> {
+    const { config, settings, log } = this.#options;
     const beganMs = performance.now();
     const { server: exit, stream } = await shutDown(server, replication, {
       totalMs: config.shutdownTimeoutMs,
       serverMs: settings.stopGraceMs,
       tailMs: config.tailTimeoutMs,
     });
-    reporter.stop();
+    this.#reporter.stop();
     if (exit?.killed === true) {
       log.warn("the vault did not end in time and was killed; what it had committed is kept");
     }
-    status.update({
+    if (!stream.released) log.error(describeUnstored(stream));
+    if (this.#fencedBy !== undefined) return this.#stayFenced(finalPosition(stream));
+    this.#status.update({
       status: stream.released ? "shutdown" : "error",
       server: null,
       ...finalPosition(stream),
     });
-    if (!stream.released) {
+    if (!stream.released) return exitCodes.failed;
+    log.info(`ended after ${formatDuration(performance.now() - beganMs)}`);
+    return exitCodes.done;
+  }
+
+  /**
+   * The vault is stopped, and what it wrote is kept. We stay until somebody ends us, for whoever ended by themselves would be started again,
+   * and two machines would take the vault from each other for ever.
+   */
+  async #stayFenced(position: StatusChanges): Promise<number> {
+    const { log } = this.#options;
+    const { by, message } = this.#fencedBy as FencedEvent;
+    this.#reporter.stop();
+    const said = {
+      ...position,
+      status: "error",
+      server: null,
+      fencedBy: by,
+      failure: { code: "FENCED", message },
+    } as const;
+    this.#status.update(said);
+    if (!this.#stop.aborted) {
+      const where = position.timeline
+        ? `; what it wrote last is timeline ${position.timeline}`
+        : "";
       log.error(
-        `not everything is in the store: ${formatCount(stream.waitingFiles, "captured file")} wait beside the database for the next start on this machine`,
+        `fenced: the vault is stopped here${where}, a branch that \`restore --timeline\` brings back. It is not started again by itself: end this process for good, or run it with --take-over`,
       );
-    } else {
-      log.info(`ended after ${formatDuration(performance.now() - beganMs)}`);
     }
-    const own = stream.released ? exitCodes.done : exitCodes.failed;
-    return ending === "asked" ? own : exitCodeOf(ending) || own;
-  } catch (error) {
-    reporter.stop();
-    if (server !== undefined) {
-      log.error(
-        "the stream has failed: stopping the vault, so that it takes nothing that is not stored",
-      );
-      await server.stop(settings.stopGraceMs);
-    }
-    throw error;
+    const heartbeat = setInterval(() => this.#status.update(said), heartbeatMs);
+    await aborted(this.#stop);
+    clearInterval(heartbeat);
+    return exitCodes.heldByAnother;
   }
 }
 
-/** Whatever ends first: we are asked to, or the server ends by itself. @throws the error that ended the stream. */
-async function firstEnding(
-  stop: AbortSignal,
-  server: ServerProcess | undefined,
-  replication: Replication,
-): Promise<"asked" | ServerExit> {
-  const asked = Promise.withResolvers<"asked">();
-  const onAbort = (): void => asked.resolve("asked");
-  stop.addEventListener("abort", onAbort, { once: true });
-  if (stop.aborted) onAbort();
-  try {
-    return await Promise.race([
-      asked.promise,
-      ...(server === undefined ? [] : [server.exited]),
-      replication.ended.then(() => asked.promise),
-    ]);
-  } finally {
-    stop.removeEventListener("abort", onAbort);
-  }
+type StatusChanges = Parameters<StatusFile["update"]>[0];
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
+
+function describeUnstored({ waitingFiles }: StopResult): string {
+  return waitingFiles === 0
+    ? "everything is in the store, but the epoch could not be released: the next start may have to wait for it"
+    : `not everything is in the store: ${formatCount(waitingFiles, "captured file")} wait beside the database for the next start on this machine`;
 }
 
 function announceWhenAlive(
@@ -180,11 +268,7 @@ function announceWhenAlive(
   });
 }
 
-function finalPosition({
-  position,
-  released,
-  waitingFiles,
-}: StopResult): Parameters<StatusFile["update"]>[0] {
+function finalPosition({ position, released, waitingFiles }: StopResult): StatusChanges {
   if (position === undefined) return { waitingFiles };
   const txid = formatTxid(position.txid);
   if (!released) return { waitingFiles, timeline: position.timeline, capturedTxid: txid };

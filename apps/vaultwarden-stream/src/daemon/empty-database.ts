@@ -23,7 +23,7 @@ export async function createEmptyDatabase(path: string): Promise<void> {
 }
 
 /** Makes renames in the directory durable. */
-export async function syncDirectory(path: string): Promise<void> {
+async function syncDirectory(path: string): Promise<void> {
   await using directory = await open(path, "r");
   await directory.sync();
 }

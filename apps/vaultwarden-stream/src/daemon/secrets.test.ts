@@ -17,7 +17,6 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { inspect } from "node:util";
-import { openObjectStore } from "@vaultwarden-stream/object-store";
 import {
   type RunningChild,
   startS3Server,
@@ -25,8 +24,8 @@ import {
 } from "@vaultwarden-stream/testkit";
 import Database from "better-sqlite3";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { requireAnswer } from "./inspect-store.ts";
 import { readStatusFile } from "./status-file.ts";
+import { requireAnswer } from "./vault-store.ts";
 
 /**
  * Canaries: credentials that a real daemon works with against a store that refuses it, looked for in everything that it writes and
@@ -96,12 +95,12 @@ it("shows nothing of what a store repeats in its refusal", async () => {
     const { code, stdout, stderr } = await daemon.exited;
     expect(stderr).toContain("next:");
     expect(code).toBe(6);
-    const store = openObjectStore({
+    const store = {
       bucket: "vault",
       prefix: "vaultwarden",
       endpoint,
       credentials: canaries,
-    });
+    };
     const error: unknown = await requireAnswer(store, AbortSignal.timeout(20_000)).catch(
       (reason: unknown) => reason,
     );

@@ -21,6 +21,9 @@ export interface DaemonStatus {
   readonly url: string;
   readonly database: string;
   readonly store: string;
+  /** How far the store keeps a second writer away: `atomic`, it is prevented; `unproved`, it is detected. Null: not known yet. */
+  readonly createIfAbsent: "atomic" | "unproved" | null;
+  /** Null before the stream, and after a start without the store until that is back. */
   readonly epoch: number | null;
   readonly timeline: string | null;
   /** 16 hex digits: safe from a crash of this process; safe from the loss of this machine. */
@@ -32,9 +35,27 @@ export interface DaemonStatus {
   readonly waitingFiles: number;
   readonly waitingBytes: number;
   readonly waitingSince: string | null;
-  /** Why the store's newest answer was none, or what ended the daemon. */
+  /** The start waits for this owner's lease, at most until it is stale (RFC 3339) if nobody renews it. */
+  readonly waitingFor: (EpochOwner & { readonly until: string }) | null;
+  /** The lease cannot be renewed, since when. Once it is stale, another machine does not wait for us. */
+  readonly leaseFailure: {
+    readonly code: string;
+    readonly message: string;
+    readonly since: string;
+  } | null;
+  /** Who has taken over: the vault is stopped for good, and what it wrote since lies in a branch. */
+  readonly fencedBy: (EpochOwner & { readonly timeline: string }) | null;
+  /** Why nothing can be captured, why the store's newest answer was none, or what ended the daemon. */
   readonly failure: { readonly code: string; readonly message: string } | null;
 }
+
+export interface EpochOwner {
+  readonly epoch: number;
+  readonly host: string;
+  readonly pid: number;
+}
+
+const epochOwner = { epoch: z.int(), host: z.string(), pid: z.int() };
 
 const processIdentity: z.ZodType<ProcessIdentity> = z.object({
   pid: z.int().positive(),
@@ -51,6 +72,7 @@ const daemonStatus: z.ZodType<DaemonStatus> = z.object({
   url: z.string(),
   database: z.string(),
   store: z.string(),
+  createIfAbsent: z.enum(["atomic", "unproved"]).nullable(),
   epoch: z.int().nullable(),
   timeline: z.string().nullable(),
   capturedTxid: z.string().nullable(),
@@ -59,6 +81,9 @@ const daemonStatus: z.ZodType<DaemonStatus> = z.object({
   waitingFiles: z.int(),
   waitingBytes: z.int(),
   waitingSince: z.string().nullable(),
+  waitingFor: z.object({ ...epochOwner, until: z.string() }).nullable(),
+  leaseFailure: z.object({ code: z.string(), message: z.string(), since: z.string() }).nullable(),
+  fencedBy: z.object({ ...epochOwner, timeline: z.string() }).nullable(),
   failure: z.object({ code: z.string(), message: z.string() }).nullable(),
 });
 
@@ -106,6 +131,7 @@ export class StatusFile {
       timestamp: 0,
       datetime: "",
       server: null,
+      createIfAbsent: null,
       epoch: null,
       timeline: null,
       capturedTxid: null,
@@ -114,6 +140,9 @@ export class StatusFile {
       waitingFiles: 0,
       waitingBytes: 0,
       waitingSince: null,
+      waitingFor: null,
+      leaseFailure: null,
+      fencedBy: null,
       failure: null,
       ...initial,
     };

@@ -1,11 +1,21 @@
 import { statSync } from "node:fs";
-import { formatTxid, type Replication, type ReplicationStatus } from "wal-replicator";
+import {
+  type FencedEvent,
+  formatTxid,
+  type Replication,
+  type ReplicationEvent,
+  type ReplicationStatus,
+} from "wal-replicator";
 import { formatTime } from "wal-replicator/command-line";
-import type { StatusFile } from "./status-file.ts";
+import type { DaemonStatus, StatusFile } from "./status-file.ts";
 
 /** How often the WAL is looked at, and how often the file is written although nothing happened. */
 const lookIntervalMs = 250;
-const heartbeatMs = 30_000;
+export const heartbeatMs = 30_000;
+/** A write so soon after another one may leave the same time on the WAL. */
+const walTimeStepMs = 50;
+
+type StatusChanges = Parameters<StatusFile["update"]>[0];
 
 /**
  * Keeps the status file true while the stream runs. What it reports as stored comes from `flush()`, which the store has confirmed,
@@ -13,30 +23,35 @@ const heartbeatMs = 30_000;
  */
 export class StatusReporter {
   readonly #file: StatusFile;
-  readonly #replication: Replication;
   readonly #walPath: string;
   readonly #stopped = new AbortController();
   #timer: NodeJS.Timeout | undefined;
   #walSeen = "never looked at";
+  /** What was seen of the WAL is stored. */
+  #isStored = false;
   #changed = true;
   #writtenMs = 0;
   #flushing = false;
   #storedAsOf: Date | undefined;
+  #fenced: FencedEvent | undefined;
 
-  constructor(file: StatusFile, replication: Replication, database: string) {
+  constructor(file: StatusFile, database: string) {
     this.#file = file;
-    this.#replication = replication;
     this.#walPath = `${database}-wal`;
   }
 
-  start(): void {
-    this.#timer = setInterval(() => void this.#look(), lookIntervalMs);
-    void this.#look();
+  /** Takes what only an event says. Also before the stream runs: its start may wait for another writer. */
+  note(event: ReplicationEvent): void {
+    this.#changed = true;
+    if (event.type === "fenced") this.#fenced = event;
+    const changes = describeEvent(event, new Date());
+    if (changes !== undefined) this.#file.update(changes);
   }
 
-  /** Something happened that the file does not say yet. */
-  changed(): void {
-    this.#changed = true;
+  /** Reports on the stream from now on. */
+  follow(replication: Replication): void {
+    this.#timer = setInterval(() => void this.#look(replication), lookIntervalMs);
+    void this.#look(replication);
   }
 
   stop(): void {
@@ -44,26 +59,35 @@ export class StatusReporter {
     this.#stopped.abort();
   }
 
-  async #look(): Promise<void> {
-    const wal = this.#describeWal();
-    if (wal !== this.#walSeen && !this.#flushing) {
-      this.#walSeen = wal;
-      void this.#flush(new Date());
+  async #look(replication: Replication): Promise<void> {
+    const now = new Date();
+    const wal = this.#lookAtWal();
+    if (wal.text !== this.#walSeen) {
+      if (!this.#flushing) {
+        this.#walSeen = wal.text;
+        this.#isStored = false;
+        void this.#flush(replication, now);
+      }
+    } else if (this.#isStored && now.getTime() - wal.mtimeMs > walTimeStepMs) {
+      // Nothing was committed since. Said at once after a change, then with each heartbeat: somebody may wait for it.
+      this.#changed ||= (this.#storedAsOf?.getTime() ?? 0) <= wal.mtimeMs + walTimeStepMs;
+      this.#storedAsOf = now;
     }
     if (!this.#changed && performance.now() - this.#writtenMs < heartbeatMs) return;
     this.#changed = false;
     this.#writtenMs = performance.now();
-    const status = await this.#replication.status().catch(() => undefined);
+    const status = await replication.status().catch(() => undefined);
     // Without an answer the stream has ended, and whoever ended it writes the last word.
     if (status === undefined || this.#stopped.signal.aborted) return;
-    this.#file.update(describeStatus(status, this.#storedAsOf));
+    this.#file.update(describeStatus(status, this.#storedAsOf, this.#fenced));
   }
 
-  async #flush(asOf: Date): Promise<void> {
+  async #flush(replication: Replication, asOf: Date): Promise<void> {
     this.#flushing = true;
     try {
-      await this.#replication.flush({ signal: this.#stopped.signal });
+      await replication.flush({ signal: this.#stopped.signal });
       this.#storedAsOf = asOf;
+      this.#isStored = true;
       this.#changed = true;
     } catch {
       // Stopped, or the stream has ended: its own end says why.
@@ -72,18 +96,59 @@ export class StatusReporter {
     }
   }
 
-  #describeWal(): string {
+  #lookAtWal(): { readonly text: string; readonly mtimeMs: number } {
     const stats = statSync(this.#walPath, { throwIfNoEntry: false });
-    return stats === undefined ? "missing" : `${stats.ino} ${stats.size} ${stats.mtimeMs}`;
+    if (stats === undefined) return { text: "missing", mtimeMs: 0 };
+    const { ino, size, mtimeMs } = stats;
+    return { text: `${ino} ${size} ${mtimeMs}`, mtimeMs };
   }
+}
+
+/** @returns undefined if the stream's own status says it all. */
+export function describeEvent(event: ReplicationEvent, now: Date): StatusChanges | undefined {
+  switch (event.type) {
+    case "waiting": {
+      const until = formatTime(now.getTime() + event.forMs);
+      return { waitingFor: { epoch: event.epoch, ...event.owner, until } };
+    }
+    case "started":
+      return { waitingFor: null };
+    case "lease-failing": {
+      const { code, message } = event;
+      return { leaseFailure: { code, message, since: formatTime(now) } };
+    }
+    case "lease-renewed":
+      return { leaseFailure: null };
+    case "fenced":
+      return describeFenced(event);
+    default:
+      return undefined;
+  }
+}
+
+function describeFenced({
+  by,
+  message,
+}: FencedEvent): Pick<DaemonStatus, "status" | "fencedBy" | "leaseFailure" | "failure"> {
+  return {
+    status: "error",
+    fencedBy: by,
+    // A branch has no lease to keep.
+    leaseFailure: null,
+    failure: { code: "FENCED", message },
+  };
 }
 
 function describeStatus(
   status: ReplicationStatus,
   storedAsOf: Date | undefined,
-): Parameters<StatusFile["update"]>[0] {
+  fenced: FencedEvent | undefined,
+): StatusChanges {
+  // Without room here nothing is even captured: the worse of the two.
+  const failure = status.spoolFailure ?? status.storeFailure;
   return {
-    status: status.storeFailure === undefined ? "ok" : "error",
+    status: failure === undefined ? "ok" : "error",
+    createIfAbsent: status.createIfAbsent ?? null,
     epoch: status.epoch,
     timeline: status.timeline,
     capturedTxid: status.captured === undefined ? null : formatTxid(status.captured.txid),
@@ -92,6 +157,8 @@ function describeStatus(
     waitingFiles: status.waitingFiles,
     waitingBytes: status.waitingBytes,
     waitingSince: status.waitingSinceMs === undefined ? null : formatTime(status.waitingSinceMs),
-    failure: status.storeFailure ?? null,
+    failure: failure ?? null,
+    // Whatever the store says: it is no longer about this vault's line.
+    ...(fenced === undefined ? {} : describeFenced(fenced)),
   };
 }

@@ -48,14 +48,14 @@ const listing = {
 
 it.each([
   ["the newest", {}, ["2", 5]],
-  ["a time in the head", { at: at(45) }, ["2", 4]],
-  ["a time before the branch", { at: at(25) }, ["1", 2]],
+  ["a time in the head", { before: at(45) }, ["2", 4]],
+  ["a time before the branch", { before: at(25) }, ["1", 2]],
   [
     "a time between the branch and the head's first point, without what the parent wrote later",
-    { at: at(39) },
+    { before: at(39) },
     ["1", 3],
   ],
-  ["a time that is exactly a point's, which counts as before it", { at: at(20) }, ["1", 1]],
+  ["a time that is exactly a point's, which counts as before it", { before: at(20) }, ["1", 1]],
   ["a TXID", { txid: txid(2) }, ["1", 2]],
   ["a TXID that both have", { txid: txid(4) }, ["2", 4]],
   ["a named timeline", { timeline: "1" }, ["1", 4]],
@@ -64,7 +64,7 @@ it.each([
 });
 
 it.each([
-  ["before everything", { at: at(5) }],
+  ["before everything", { before: at(5) }],
   ["a TXID that nobody has", { txid: txid(9) }],
   ["a timeline that nobody has", { timeline: "7" }],
 ])("finds nothing %s", (_, wanted) => {

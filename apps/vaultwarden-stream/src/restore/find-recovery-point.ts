@@ -1,5 +1,12 @@
-import type { ReplicaListing, Txid } from "wal-replicator";
-import type { WantedPoint } from "./restore-into-place.ts";
+import { formatTxid, type ReplicaListing, type Txid } from "wal-replicator";
+
+/** Which recovery point; the newest of the head if nothing is given. */
+export interface WantedPoint {
+  /** The newest state before this time. */
+  readonly before?: Date;
+  readonly txid?: Txid;
+  readonly timeline?: string;
+}
 
 export interface FoundPoint {
   readonly timeline: string;
@@ -31,7 +38,7 @@ export function findRecoveryPoint(
       ({ txid, at }) =>
         (limit === undefined || txid <= limit) &&
         (wanted.txid === undefined || txid === wanted.txid) &&
-        (wanted.at === undefined || at < wanted.at),
+        (wanted.before === undefined || at < wanted.before),
     );
     if (timeline === undefined || point !== undefined) {
       return point && { timeline: name, txid: point.txid, at: point.at };
@@ -40,4 +47,9 @@ export function findRecoveryPoint(
     name = timeline.parent?.timeline;
   }
   return undefined;
+}
+
+/** For people: `the database at 2026-11-24T21:54:21.123Z (TXID 000000000000001f)`. */
+export function describePoint(at: Date, txid: Txid): string {
+  return `the database at ${at.toISOString()} (TXID ${formatTxid(txid)})`;
 }

@@ -32,7 +32,7 @@ export interface Outlook {
 }
 
 /** Three renewals missed. */
-export const leaseStaleIntervals = 3;
+const leaseStaleIntervals = 3;
 /** How often a waiting start looks whether the owner has released meanwhile. */
 const looksPerInterval = 6;
 

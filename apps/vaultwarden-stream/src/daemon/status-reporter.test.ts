@@ -1,0 +1,131 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { FencedEvent, Position, Replication, ReplicationStatus } from "wal-replicator";
+import { readStatusFile, StatusFile } from "./status-file.ts";
+import { describeEvent, StatusReporter } from "./status-reporter.ts";
+
+const now = new Date("2026-11-24T22:00:00.000Z");
+const fenced: FencedEvent = {
+  type: "fenced",
+  by: { epoch: 4, host: "b", pid: 9, timeline: "00000004-bbbbbbbb" },
+  message: "process 9 on b took epoch 4",
+};
+
+describe("StatusReporter", () => {
+  let directory: string;
+  let reporter: StatusReporter;
+  let database: string;
+  let flushed: PromiseWithResolvers<Position>;
+  let failures: Pick<ReplicationStatus, "storeFailure" | "spoolFailure">;
+  let flushCount = 0;
+
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), "reporter-"));
+    database = join(directory, "db.sqlite3");
+    writeFileSync(`${database}-wal`, "as after a commit");
+    flushed = Promise.withResolvers();
+    flushCount = 0;
+    failures = { storeFailure: undefined, spoolFailure: undefined };
+    const file = new StatusFile(
+      { daemon: { pid: 7, startedTicks: "" }, url: "", database, store: "" },
+      (error) => {
+        throw error;
+      },
+    );
+    reporter = new StatusReporter(file, database);
+  });
+  afterEach(() => {
+    reporter.stop();
+    rmSync(directory, { recursive: true, force: true });
+  });
+
+  function replication(): Replication {
+    const status = (): ReplicationStatus => ({
+      epoch: 1,
+      timeline: "00000001-aaaaaaaa",
+      fencedBy: undefined,
+      createIfAbsent: "unproved",
+      captured: undefined,
+      storedTxid: undefined,
+      waitingFiles: 0,
+      waitingBytes: 0,
+      waitingSinceMs: undefined,
+      ...failures,
+      walBytes: 0,
+      writeLockHeldMsMax: 0,
+    });
+    return {
+      flush: () => {
+        flushCount += 1;
+        return flushed.promise;
+      },
+      status: async () => status(),
+      stop: () => Promise.reject(new Error("not asked for here")),
+      ended: new Promise(() => {}),
+    };
+  }
+
+  it("also says to whoever asks a moment after the last commit that everything is stored", async () => {
+    reporter.follow(replication());
+    await vi.waitFor(() => expect(flushCount).toBe(1));
+    // The look that saw the commit was before now, and nothing is committed any more.
+    const askedMs = Date.now() + 1;
+    flushed.resolve({ timeline: "", txid: 1n as Position["txid"], rollingChecksum: "" });
+    await vi.waitFor(
+      () => {
+        const storedAsOf = readStatusFile(database)?.storedAsOf ?? "";
+        expect(Date.parse(storedAsOf)).toBeGreaterThan(askedMs);
+      },
+      { timeout: 5_000 },
+    );
+    expect(readStatusFile(database)).toMatchObject({ status: "ok", createIfAbsent: "unproved" });
+    expect(flushCount).toBe(1);
+  });
+
+  it("says nothing of the kind before the store has confirmed", async () => {
+    reporter.follow(replication());
+    await vi.waitFor(() => expect(readStatusFile(database)?.epoch).toBe(1));
+    reporter.note(fenced);
+    await vi.waitFor(() => expect(readStatusFile(database)?.fencedBy).not.toBe(null));
+    expect(readStatusFile(database)?.storedAsOf).toBe(null);
+  });
+
+  it("names a full disk before a store that fails", async () => {
+    failures = {
+      storeFailure: { code: "UNREACHABLE", message: "no route" },
+      spoolFailure: { code: "SPOOL_FULL", message: "no room" },
+    };
+    reporter.follow(replication());
+    await vi.waitFor(() => expect(readStatusFile(database)?.epoch).toBe(1));
+    expect(readStatusFile(database)).toMatchObject({
+      status: "error",
+      failure: failures.spoolFailure,
+    });
+  });
+
+  it("stays with an error once it was fenced, whatever the store says", async () => {
+    reporter.note(fenced);
+    reporter.follow(replication());
+    await vi.waitFor(() => expect(readStatusFile(database)?.epoch).toBe(1));
+    expect(readStatusFile(database)).toMatchObject({
+      status: "error",
+      fencedBy: fenced.by,
+      failure: { code: "FENCED", message: fenced.message },
+    });
+  });
+});
+
+it("tells what only events say: whom the start waits for, and a lease that is not renewed", () => {
+  const owner = { host: "b", pid: 9 };
+  const waiting = { type: "waiting", epoch: 2, owner, forMs: 90_000, message: "held" } as const;
+  expect(describeEvent(waiting, now)).toEqual({
+    waitingFor: { epoch: 2, host: "b", pid: 9, until: "2026-11-24T22:01:30.000Z" },
+  });
+  const failing = { type: "lease-failing", code: "UNREACHABLE", message: "no route" } as const;
+  expect(describeEvent(failing, now)).toEqual({
+    leaseFailure: { code: "UNREACHABLE", message: "no route", since: now.toISOString() },
+  });
+  expect(describeEvent({ type: "lease-renewed" }, now)).toEqual({ leaseFailure: null });
+});
