@@ -17,8 +17,7 @@ import {
   restore,
   spoolDirectory,
 } from "wal-replicator";
-import type { ReplicatorDeps } from "../../packages/wal-replicator/src/make-session-deps.ts";
-import { startReplicator } from "../../packages/wal-replicator/src/replicator.ts";
+import { type ReplicatorDeps, startReplicator } from "wal-replicator/internals";
 import { type EngineOptions, type LaunchedEngine, launchEngine } from "../support/engine.ts";
 
 export class Place implements AsyncDisposable {
