@@ -1,5 +1,5 @@
 /**
- * The only file that imports the AWS SDK: one method per request, each of which is sent once (s3.md 5).
+ * The only file that sends by the AWS SDK: one method per request, each of which is sent once (s3.md 5).
  *
  * Its callers see plain data and `S3Failure`, never the SDK's own objects: these carry the request with its signature.
  */
@@ -8,7 +8,7 @@ import {
   type $Command,
   AbortMultipartUploadCommand,
   S3Client as AwsClient,
-  CompleteMultipartUploadCommand,
+  type CompleteMultipartUploadCommand,
   CreateMultipartUploadCommand,
   DeleteObjectCommand,
   GetObjectCommand,
@@ -16,13 +16,14 @@ import {
   ListObjectsCommand,
   ListObjectsV2Command,
   PutObjectCommand,
+  type PutObjectCommandInput,
   type S3ClientResolvedConfig,
   type ServiceInputTypes,
   type ServiceOutputTypes,
   UploadPartCommand,
 } from "@aws-sdk/client-s3";
 import { NodeHttpHandler } from "@smithy/node-http-handler";
-import type { HashedBody } from "./hash-body.ts";
+import { type HashedBody, hashBytes } from "./hash-body.ts";
 import { createAgents } from "./s3-agents.ts";
 import { redact, S3Failure } from "./s3-failure.ts";
 import type { S3Settings } from "./s3-settings.ts";
@@ -63,10 +64,17 @@ export interface S3PutRequest {
   readonly signal: AbortSignal | undefined;
 }
 
-export interface S3UploadedPart {
-  readonly etag: string;
-  /** 64 hex digits. */
-  readonly sha256: string;
+/** What an upload in parts sends. */
+export type S3UploadCommand =
+  | CreateMultipartUploadCommand
+  | UploadPartCommand
+  | CompleteMultipartUploadCommand;
+
+/** What `Upload` reads of the answers. */
+export interface S3UploadAnswer {
+  readonly UploadId?: string | undefined;
+  readonly ETag?: string | undefined;
+  readonly ChecksumSHA256?: string | undefined;
 }
 
 interface Sending {
@@ -222,64 +230,40 @@ export class S3Client {
     return toPage(answer, answer.output.NextContinuationToken);
   }
 
-  async createUpload(
-    key: string,
-    metadata: Readonly<Record<string, string>>,
-    signal: AbortSignal | undefined,
-  ): Promise<string> {
-    const command = new CreateMultipartUploadCommand({
-      ...this.#name(key),
-      ...this.#acl(),
-      ...(this.#sendsChecksums ? { ChecksumAlgorithm: "SHA256" } : {}),
-      Metadata: { ...metadata },
-    });
-    const { output, status } = await this.#send(command, { signal });
-    if (output.UploadId === undefined) throw unusable("the answer to a new upload", status);
-    return output.UploadId;
+  /** What all requests of an upload have in common, as the SDK's `Upload` wants it. */
+  paramsOfUpload(key: string, metadata: Readonly<Record<string, string>>): PutObjectCommandInput {
+    return { ...this.#name(key), ...this.#acl(), Metadata: { ...metadata } };
   }
 
-  /** @param partNumber - from 1. */
-  async uploadPart(
-    key: string,
-    uploadId: string,
-    partNumber: number,
-    body: HashedBody,
-    signal: AbortSignal | undefined,
-  ): Promise<S3UploadedPart> {
-    const command = new UploadPartCommand({
-      ...this.#name(key),
-      ...this.#checksum(body.sha256),
-      UploadId: uploadId,
-      PartNumber: partNumber,
-      ContentLength: body.size,
-    });
-    const { output, status } = await this.#send(command, { signal, body });
-    if (output.ETag === undefined) throw unusable("the answer to a part", status);
-    return { etag: output.ETag, sha256: body.sha256 };
+  get configOfUpload(): S3ClientResolvedConfig {
+    return this.#client.config;
   }
 
-  async completeUpload(
-    key: string,
-    uploadId: string,
-    parts: readonly S3UploadedPart[],
+  /** Sends what the SDK's `Upload` built, as all other requests are sent. A part is bytes in memory. */
+  async sendOfUpload(
+    command: S3UploadCommand,
     signal: AbortSignal | undefined,
-  ): Promise<void> {
-    const command = new CompleteMultipartUploadCommand({
-      ...this.#name(key),
-      UploadId: uploadId,
-      MultipartUpload: {
-        Parts: parts.map(({ etag, sha256 }, index) => ({
-          ETag: etag,
-          PartNumber: index + 1,
-          ...this.#checksum(sha256),
-        })),
-      },
-    });
+  ): Promise<S3UploadAnswer> {
+    if (command instanceof UploadPartCommand) {
+      const body = hashBytes(command.input.Body as Uint8Array);
+      const checksum = this.#checksum(body.sha256);
+      Object.assign(command.input, checksum);
+      const { output, status } = await this.#send(command, { signal, body });
+      if (output.ETag === undefined) throw unusable("the answer to a part", status);
+      return { ...output, ...checksum };
+    }
+    if (command instanceof CreateMultipartUploadCommand) {
+      if (this.#sendsChecksums) command.input.ChecksumAlgorithm = "SHA256";
+      const { output, status } = await this.#send(command, { signal });
+      if (output.UploadId === undefined) throw unusable("the answer to a new upload", status);
+      return output;
+    }
     const { output, status } = await this.#send(command, { signal });
     if (output.ETag === undefined) throw unusable("the answer to a completed upload", status);
+    return output;
   }
 
-  async abortUpload(key: string, uploadId: string): Promise<void> {
+  async removeUpload(key: string, uploadId: string): Promise<void> {
     const command = new AbortMultipartUploadCommand({ ...this.#name(key), UploadId: uploadId });
     await this.#send(command, { signal: undefined });
   }

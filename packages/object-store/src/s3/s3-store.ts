@@ -21,10 +21,11 @@ import type {
 } from "../object-store.ts";
 import { checkPutOptions, resolveRange } from "../request-checks.ts";
 import { hashBody } from "./hash-body.ts";
+import { planUpload } from "./plan-upload.ts";
+import { readMessage } from "./read-message.ts";
 import type { S3Client, S3ListPage, S3ObjectHead } from "./s3-client.ts";
 import { explainS3Failure } from "./s3-errors.ts";
 import { S3Failure } from "./s3-failure.ts";
-import { planUpload, uploadInParts } from "./s3-multipart.ts";
 import type { S3Settings } from "./s3-settings.ts";
 
 /** Larger bodies go up in parts, since one that fails at its end is sent anew from its beginning. */
@@ -64,16 +65,17 @@ export class S3Store implements ObjectStore {
       await this.#putWhole("put", key, body, options);
       return;
     }
-    await this.#ask("put", key, (client) =>
-      uploadInParts(client, {
+    await this.#ask("put", key, async (client) => {
+      const { uploadInParts } = await import("./s3-multipart.ts");
+      await uploadInParts(client, {
         key: this.#fullKey(key),
         callerKey: key,
         body,
         metadata: toMetadata(options),
         plan,
         signal,
-      }),
-    );
+      });
+    });
   }
 
   async putIfAbsent(
@@ -204,7 +206,7 @@ export class S3Store implements ObjectStore {
   ): AsyncGenerator<Uint8Array, void, undefined> {
     let position = 0;
     try {
-      for await (const chunk of body as AsyncIterable<Buffer>) {
+      for await (const chunk of readMessage(body)) {
         signal?.throwIfAborted();
         position += chunk.length;
         yield chunk;
