@@ -30,6 +30,10 @@ const retryableCodes: ReadonlySet<ObjectStoreErrorCode> = new Set([
   "BODY_MISMATCH",
 ]);
 
+/** Most who ask for what is not there expect that answer. Whoever passes it on did not: the object was known to be there. */
+const vanishedHint =
+  "It was there, or should be: find out who deletes objects of this store, and try again.";
+
 export interface ObjectStoreErrorDetails {
   /** What was asked: `put`, `get`, … */
   readonly operation: string;
@@ -61,7 +65,7 @@ export class ObjectStoreError extends Error {
     this.retryable = retryableCodes.has(code);
     this.operation = details.operation;
     this.key = details.key;
-    this.hint = details.hint;
+    this.hint = details.hint ?? (code === "NOT_FOUND" ? vanishedHint : undefined);
     this.retryAfterMs = details.retryAfterMs;
   }
 }

@@ -132,9 +132,14 @@ function judgeStatus(failure: S3Failure, context: S3RequestContext): Judgement {
       return {
         code: "STORE_FAILED",
         reason: `${describe(failure)}: nothing was decided between concurrent requests`,
+        hint: "Nothing to do once: the request is sent again. If it stays, another writer uses the same keys.",
       };
     case 412:
-      return { code: "STORE_FAILED", reason: `${describe(failure)}: no condition was sent` };
+      return {
+        code: "STORE_FAILED",
+        reason: `${describe(failure)}: no condition was sent`,
+        hint: "The store, or something between, confuses requests. Look at its status page or log, and at proxies.",
+      };
     case 416:
       return { code: "INVALID_ARGUMENT", reason: "the range begins at or beyond the object's end" };
     case 507:

@@ -94,7 +94,7 @@ describe.each(operations)("%s", (operation) => {
     [408, "RequestTimeout", "THROTTLED", /left alone/],
     [429, "TooManyRequests", "THROTTLED", /left alone/],
     [503, "SlowDown", "THROTTLED", /left alone/],
-    [409, "OperationAborted", "STORE_FAILED", undefined],
+    [409, "OperationAborted", "STORE_FAILED", /sent again/],
     [500, "InternalError", "STORE_FAILED", /failure of its own/],
     [502, "BadGateway", "STORE_FAILED", /failure of its own/],
     [504, "GatewayTimeout", "STORE_FAILED", /failure of its own/],

@@ -21,6 +21,7 @@ import {
   encodeEpochRelease,
   malformedEpoch,
 } from "./epoch-record.ts";
+import { readBack } from "./read-back.ts";
 import type { ReplicaRoot } from "./replica.ts";
 import { ReplicaError } from "./replica-error.ts";
 import { type EpochKeyParts, epochNumberMax } from "./replica-layout.ts";
@@ -107,7 +108,7 @@ export async function releaseEpoch(
   if (record.keyedByNonce === true) return await root.store.put(key, bytes, options);
   const outcome = await root.store.putIfAbsent(key, bytes, options);
   if (outcome === "created") return;
-  const found = await readRelease(root, id, options);
+  const found = await readBack(key, readRelease(root, id, options));
   if (found.txid !== release.txid || found.rollingChecksum !== release.rollingChecksum) {
     throw malformedEpoch(key, "the epoch was already released at another position");
   }
@@ -159,7 +160,7 @@ async function createPlain(
   const outcome = await root.store.putIfAbsent(key, encodeEpochRecord(record), options);
   if (outcome === "created") return true;
   // A repeated request may have met the object that its first attempt stored; the nonce tells.
-  return (await readRecord(root, id, options)).nonce === nonce;
+  return (await readBack(key, readRecord(root, id, options))).nonce === nonce;
 }
 
 /** Of two who took an epoch at the same moment, both may have been told that it is theirs: the lower one has shipped nothing yet, and stops. */

@@ -9,6 +9,7 @@ import { ReplicationError } from "../errors.ts";
 import type { Txid } from "../ltx/txid.ts";
 import { Catalog, compareRanges, type ReplicaFile } from "./catalog.ts";
 import type { EpochMode } from "./epoch.ts";
+import { readBack } from "./read-back.ts";
 import { ReplicaError } from "./replica-error.ts";
 import {
   formatLtxKey,
@@ -218,7 +219,7 @@ async function endsWith(
   end: Uint8Array,
   options: RequestOptions,
 ): Promise<boolean> {
-  const info: ObjectInfo = await store.head(key, options);
+  const info: ObjectInfo = await readBack(key, store.head(key, options));
   if (info.size !== size) return false;
   const range = { start: size - end.length, length: end.length };
   const reading = await store.get(key, { ...options, range });

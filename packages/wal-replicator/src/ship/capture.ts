@@ -75,6 +75,8 @@ export class Capture {
   readonly #deps: CaptureDeps;
   readonly #pageSize: number;
   #timestampMs: number;
+  /** The newest base, and the time in its header. */
+  #base: { readonly txid: Txid; readonly timestampMs: number } | undefined;
 
   constructor(deps: CaptureDeps, pageSize: number, state: CaptureState) {
     this.#deps = deps;
@@ -207,7 +209,9 @@ export class Capture {
     txid: Txid,
     write: (chunk: Uint8Array) => Promise<void>,
   ): Promise<string> {
-    const encoder = this.#encoder(view.pageCount, toTxid(1n), txid);
+    // Built again, it has the same bytes: an attempt whose answer was lost may lie in the store.
+    if (this.#base?.txid !== txid) this.#base = { txid, timestampMs: this.#nextTimestampMs() };
+    const encoder = this.#encoder(view.pageCount, toTxid(1n), txid, this.#base.timestampMs);
     const table = new PageChecksums(this.#pageSize, view.pageCount);
     table.resize(view.pageCount);
     const lock = lockPgno(this.#pageSize);
@@ -488,15 +492,24 @@ export class Capture {
     return missing.map((pgno) => ({ pgno, frameIndex: older.get(pgno) }));
   }
 
-  #encoder(commit: number, minTxid: Txid, maxTxid: Txid): LtxEncoder {
-    // Times never decrease with the TXID, also when the clock is set back.
+  /** Times never decrease with the TXID, also when the clock is set back. */
+  #nextTimestampMs(): number {
     this.#timestampMs = Math.max(this.#timestampMs, Math.floor(this.#deps.now()));
+    return this.#timestampMs;
+  }
+
+  #encoder(
+    commit: number,
+    minTxid: Txid,
+    maxTxid: Txid,
+    timestampMs: number = this.#nextTimestampMs(),
+  ): LtxEncoder {
     return new LtxEncoder({
       pageSize: this.#pageSize,
       commit,
       minTxid,
       maxTxid,
-      timestampMs: this.#timestampMs,
+      timestampMs,
       // What a stock `replicate` that takes over from the newest level-0 file needs (replica-layout.md 6): one full copy, and no guess.
       walOffset: minTxid === maxTxid ? levelZeroWalOffset : 0,
     });
