@@ -92,13 +92,21 @@ export class Matrix implements AsyncDisposable {
     throw new Error(life.violations.map((violation) => `${title}: ${violation}`).join("\n"));
   }
 
-  /** Fails the requests of a row one after the other, a life for each, until a life passes without hitting the fault. */
+  /**
+   * Fails the requests of a row one after the other, a life for each, until a life passes without hitting the fault.
+   *
+   * @param first - the request to begin with, from 0. @param step - every so many of them only.
+   */
   async liveThrough(
     openPlace: OpenPlace,
     row: MatrixRow,
-    { times, step }: { readonly times: number; readonly step: number },
+    {
+      times,
+      first,
+      step,
+    }: { readonly times: number; readonly first: number; readonly step: number },
   ): Promise<void> {
-    for (let skip = 0; ; skip += step) {
+    for (let skip = first; ; skip += step) {
       const { failedCount } = await this.live(openPlace, row, { skip, times });
       if (failedCount === 0) return;
     }

@@ -11,6 +11,7 @@ export async function readBack<T>(key: string, reading: Promise<T>): Promise<T> 
     return await reading;
   } catch (error) {
     if (!isNotFound(error)) throw error;
+    // biome-ignore lint/style/useErrorCause: the cause is in the details.
     throw new ObjectStoreError("STORE_FAILED", "the object exists, and does not when it is read", {
       operation: "putIfAbsent",
       key,
