@@ -5,9 +5,8 @@ import { openObjectStore } from "@vaultwarden-stream/object-store";
 import Database from "better-sqlite3";
 import { listReplica, type ReplicaListing, restore, type TimelineListing } from "wal-replicator";
 import { findDestruction } from "../support/destruction.ts";
-import type { TestStore } from "../support/stores.ts";
-import type { Host } from "./host.ts";
 import { readLabels } from "./row-database.ts";
+import type { Stage } from "./stage.ts";
 
 /** What a replica holds when all is over: the listing, and the labels that each timeline restores. */
 export interface Aftermath {
@@ -27,7 +26,7 @@ export interface Aftermath {
  *
  * @throws {Error} with all violations.
  */
-export async function checkLaw(store: TestStore, hosts: readonly Host[]): Promise<Aftermath> {
+export async function checkLaw({ store, hosts, isExclusive }: Stage): Promise<Aftermath> {
   const violations: string[] = [];
   for (const host of hosts) host.noteLine();
   const { replica } = store;
@@ -56,7 +55,11 @@ export async function checkLaw(store: TestStore, hosts: readonly Host[]): Promis
   }
   violations.push(...(await findMixedNonces(replica, listing)));
   if (store.server !== undefined) {
-    violations.push(...findDestruction(await store.server.requests()));
+    const destroyed = findDestruction(await store.server.requests());
+    // Where two are told that they created it, the plain number is a hint; each record is kept under its own nonce.
+    const isHint = (text: string): boolean =>
+      !isExclusive && /epochs\/[0-9]{8}\.json was/.test(text);
+    violations.push(...destroyed.filter((text) => !isHint(text)));
   }
   if (violations.length > 0) throw new Error(violations.join("\n"));
   return { listing, labels };

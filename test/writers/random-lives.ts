@@ -17,7 +17,7 @@ export async function playAtRandom(stage: Stage, prngs: readonly [Prng, Prng]): 
   await a.killEngine();
   await Promise.all([live(a, prngs[0]), live(b, prngs[1])]);
   await stage.end();
-  const { listing } = await checkLaw(stage.store, stage.hosts);
+  const { listing } = await checkLaw(stage);
   // A launch takes one epoch, two if it claims the replica before it restores, and one more for what it had when it was fenced.
   const launches = a.engines.length + b.engines.length;
   expect(listing.epochs.length).toBeLessThanOrEqual(launches * 3);

@@ -31,7 +31,7 @@ const waits: Scenario = {
     await b.acknowledge();
     await stage.end();
     expect(a.engines[0]?.events.some(({ type }) => type === "fenced")).toBe(false);
-    const { listing, labels } = await checkLaw(stage.store, stage.hosts);
+    const { listing, labels } = await checkLaw(stage);
     expect(labels.get(listing.head as string)).toEqual(
       expect.arrayContaining([...a.acknowledged, ...b.acknowledged].map(({ label }) => label)),
     );
@@ -64,7 +64,7 @@ const killed: Scenario = {
     await a.write(5);
     await a.acknowledge();
     await stage.end();
-    const { listing, labels } = await checkLaw(stage.store, stage.hosts);
+    const { listing, labels } = await checkLaw(stage);
     expect(labels.get(listing.head as string)).toEqual(
       expect.arrayContaining(b.acknowledged.map(({ label }) => label)),
     );
@@ -95,7 +95,7 @@ const rollingDeploy: Scenario = {
       [old, fresh] = [fresh, old];
     }
     await stage.end();
-    const { listing, labels } = await checkLaw(stage.store, stage.hosts);
+    const { listing, labels } = await checkLaw(stage);
     const all = stage.hosts.flatMap((host) => host.acknowledged.map(({ label }) => label));
     expect(labels.get(listing.head as string)).toEqual(expect.arrayContaining(all));
     if (stage.isExclusive) expect(listing.timelines).toHaveLength(1);
@@ -125,7 +125,7 @@ const takeOver: Scenario = {
     expect((await a.engine.status()).fencedBy).toEqual(by);
     await a.stopEngine();
     await stage.end();
-    const { listing } = await checkLaw(stage.store, stage.hosts);
+    const { listing } = await checkLaw(stage);
     expect(listing.head).toBe(head?.timeline);
     const role = listing.timelines.find(({ timeline }) => timeline === branch?.timeline)?.role;
     expect(role).toBe("branch");
@@ -161,7 +161,7 @@ const paused: Scenario = {
     await b.write(5);
     await b.acknowledge();
     await stage.end();
-    const { listing } = await checkLaw(stage.store, stage.hosts);
+    const { listing } = await checkLaw(stage);
     expect(listing.head).toBe(head?.timeline);
     expect([before?.timeline, head?.timeline]).not.toContain(branch?.timeline);
     const old = listing.timelines.find(({ timeline }) => timeline === before?.timeline);
@@ -196,7 +196,7 @@ const restartLoops: Scenario = {
       await b.acknowledge();
     }
     await stage.end();
-    const { listing, labels } = await checkLaw(stage.store, stage.hosts);
+    const { listing, labels } = await checkLaw(stage);
     const writers = listing.epochs.filter(({ kind }) => kind === "writer");
     const pidsOfA = a.engines.map(({ pid }) => pid);
     expect(writers.filter(({ owner }) => pidsOfA.includes(owner.pid))).toHaveLength(1);
@@ -239,7 +239,7 @@ const bothAtOnce: Scenario = {
     await Promise.all([a.write(5), b.write(5)]);
     await Promise.all([a.acknowledge(), b.acknowledge()]);
     await stage.end();
-    await checkLaw(stage.store, stage.hosts);
+    await checkLaw(stage);
   },
 };
 
