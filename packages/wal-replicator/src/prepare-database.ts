@@ -1,5 +1,4 @@
 import { statSync } from "node:fs";
-import { ReplicationError } from "./errors.ts";
 import { makeSessionDeps, type ReplicatorDeps } from "./make-session-deps.ts";
 import type { ReplicateOptions } from "./replication.ts";
 import {
@@ -12,6 +11,7 @@ import { shipSpool } from "./ship/ship-spool.ts";
 import { Spool, spoolDirectory } from "./ship/spool.ts";
 import { readNonces } from "./ship/spool-nonces.ts";
 import { readOutlook } from "./start/outlook.ts";
+import { refusal } from "./start/refusal.ts";
 
 export interface PrepareOptions
   extends Pick<
@@ -59,8 +59,7 @@ export async function prepareDatabase(
       const outlook = await readOutlook(deps, spool, ownNonces, signal, { database: "missing" });
       const { plan } = outlook;
       if (plan.action === "nothing-anywhere") return { outcome: "nothing-anywhere" };
-      if (plan.action === "held") throw new ReplicationError("HELD", plan.why, heldHint);
-      if (plan.action === "stop") throw new ReplicationError("START_REFUSED", plan.why, plan.next);
+      if (plan.action === "held" || plan.action === "stop") throw refusal(plan);
       if (plan.action === "restore") {
         why = plan.why;
         break;
@@ -72,8 +71,6 @@ export async function prepareDatabase(
   }
   return restoreNewest(options, why);
 }
-
-const heldHint = "Stop the other one, or wait until its lease is stale, or take over explicitly.";
 
 async function restoreNewest(options: PrepareOptions, why: string): Promise<PreparedDatabase> {
   const { database, replica, timelinesUnder, onProgress, onRetry, signal } = options;

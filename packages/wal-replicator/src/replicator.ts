@@ -1,5 +1,4 @@
 import { existsSync, realpathSync } from "node:fs";
-import { ObjectStoreError } from "@vaultwarden-stream/object-store";
 import { ReplicationError } from "./errors.ts";
 import type { FencedEvent } from "./events.ts";
 import { makeSessionDeps, type ReplicatorDeps } from "./make-session-deps.ts";
@@ -16,6 +15,7 @@ import type { Session } from "./ship/session.ts";
 import type { SessionDeps } from "./ship/session-deps.ts";
 import { DatabaseReplaced, StartAgain } from "./ship/session-ends.ts";
 import { type SessionOrigin, startSession } from "./ship/start-session.ts";
+import { isUnavailable } from "./start/outlook.ts";
 import { waitForDatabase } from "./wait-for-database.ts";
 
 /** Pause before a session is started again that the store did not let start. */
@@ -167,8 +167,7 @@ class Replicator implements Replication {
           origin = this.#originAfter(error) ?? origin;
           continue;
         }
-        const isUnavailable = error instanceof ObjectStoreError && error.retryable;
-        if (!isUnavailable || signal.aborted) throw error;
+        if (!isUnavailable(error) || signal.aborted) throw error;
         const { code, message, hint } = error;
         const nothing = { waitingFiles: 0, waitingBytes: 0 };
         this.#deps.emit({

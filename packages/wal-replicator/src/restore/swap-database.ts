@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync, rmSync } from "node:fs";
-import { open, rename, rm } from "node:fs/promises";
+import { rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { syncDirectory, writeWhole } from "../durable-file.ts";
 import { ReplicationError } from "../errors.ts";
 import { spoolDirectory } from "../ship/spool.ts";
 
@@ -98,11 +99,11 @@ export function discardIncoming(database: string): void {
 
 async function execute(database: string, marker: SwapMarker): Promise<void> {
   if (marker.phase === "out") {
-    await writeMarker(database, marker);
+    await writeWhole(markerPath(database), [JSON.stringify(marker)]);
     await moveParts(database, marker.aside);
     // An index of the old WAL: SQLite makes a new one, and would believe this one.
     await rm(`${database}-shm`, { force: true });
-    await writeMarker(database, { ...marker, phase: "in" });
+    await writeWhole(markerPath(database), [JSON.stringify({ ...marker, phase: "in" })]);
   }
   await moveParts(marker.incoming, database);
   await syncDirectory(dirname(database));
@@ -148,22 +149,6 @@ async function renameIfExists(from: string, to: string): Promise<void> {
   }
 }
 
-async function writeMarker(database: string, marker: SwapMarker): Promise<void> {
-  const path = markerPath(database);
-  {
-    await using file = await open(`${path}.tmp`, "w", 0o600);
-    await file.writeFile(JSON.stringify(marker));
-    await file.sync();
-  }
-  await rename(`${path}.tmp`, path);
-  await syncDirectory(dirname(path));
-}
-
 function markerPath(database: string): string {
   return join(dirname(database), `.${basename(database)}-swap.json`);
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  await using directory = await open(path, "r");
-  await directory.sync();
 }

@@ -1,7 +1,6 @@
 import { invariant } from "../errors.ts";
 import { releaseEpoch } from "../replica/epoch.ts";
 import { writeTimelineFile } from "../replica/replica.ts";
-import { formatTimelineName } from "../replica/replica-layout.ts";
 import { localPosition } from "../start/local-position.ts";
 import type { Outlook } from "../start/outlook.ts";
 import type { SessionDeps } from "./session-deps.ts";
@@ -18,11 +17,10 @@ export async function shipSpool(
   { planIfPresent: plan, mode }: Pick<Outlook, "planIfPresent" | "mode">,
   signal: AbortSignal,
 ): Promise<void> {
-  const { state, storedTxid } = spool;
+  const { state } = spool;
   const position = localPosition(spool);
   invariant(state !== undefined && position !== undefined, "what waits has a timeline and a TXID");
   invariant(mode !== undefined, "a store that answers has a mode");
-  const parent = storedTxid === undefined ? null : { timeline: state.timeline, txid: storedTxid };
   const isContinued = plan.action === "continue";
   const kind = isContinued || plan.action === "begin" ? "writer" : "branch";
   const record = await takeNoted(
@@ -30,10 +28,9 @@ export async function shipSpool(
     spool,
     mode,
     kind,
-    (epoch, nonce) =>
-      isContinued
-        ? { timeline: plan.timeline, parent: plan.parent }
-        : { timeline: formatTimelineName(epoch, nonce), parent },
+    isContinued
+      ? { timeline: plan.timeline, parent: plan.parent }
+      : { parent: spool.storedPosition },
     { signal },
   );
   if (!isContinued) await spool.moveTo({ ...state, timeline: record.timeline });

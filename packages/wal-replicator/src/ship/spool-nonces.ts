@@ -1,5 +1,5 @@
-import { open, readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
+import { readIfExists, writeWhole } from "../durable-file.ts";
 import { type Installation, thisInstallation } from "./installation.ts";
 import type { Spool } from "./spool.ts";
 
@@ -23,30 +23,17 @@ export async function noteNonces(spool: Spool, added: readonly string[]): Promis
     installation: thisInstallation(spool),
     nonces: [...new Set([...(await readNonces(spool)), ...added])].slice(-nonceCountMax),
   };
-  const path = join(spool.directory, "nonces.json");
-  {
-    await using file = await open(`${path}.tmp`, "w", 0o600);
-    await file.writeFile(JSON.stringify(content));
-    await file.sync();
-  }
-  await rename(`${path}.tmp`, path);
-  await using directory = await open(spool.directory, "r");
-  await directory.sync();
+  await writeWhole(join(spool.directory, "nonces.json"), [JSON.stringify(content)]);
 }
 
 /** Those that this very spool noted. A file that cannot be read knows none: an epoch is then a stranger's, which costs a wait and never data. */
 export async function readNonces(spool: Spool): Promise<readonly string[]> {
-  let text: string;
-  try {
-    text = await readFile(join(spool.directory, "nonces.json"), "utf8");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
-    throw error;
-  }
+  const bytes = await readIfExists(join(spool.directory, "nonces.json"));
+  if (bytes === undefined) return [];
   const self = thisInstallation(spool);
   let content: Partial<NonceFile> | null;
   try {
-    content = JSON.parse(text) as Partial<NonceFile> | null;
+    content = JSON.parse(bytes.toString("utf8")) as Partial<NonceFile> | null;
   } catch {
     return [];
   }

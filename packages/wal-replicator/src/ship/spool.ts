@@ -1,10 +1,12 @@
 import { createHash } from "node:crypto";
 import { mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
-import { type FileHandle, link, open, readFile, rename, rm } from "node:fs/promises";
+import { type FileHandle, link, open, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { readIfExists, syncDirectory, writeWhole } from "../durable-file.ts";
 import { invariant, ReplicationError } from "../errors.ts";
 import type { Txid } from "../ltx/txid.ts";
 import { formatTxid } from "../ltx/txid.ts";
+import type { TimelinePosition } from "../replica/epoch-record.ts";
 import { snapshotLevel } from "../replica/replica-layout.ts";
 import { type FileLock, lockFile } from "../sqlite/file-lock.ts";
 import type { CrashPointListener } from "./crash-point.ts";
@@ -81,6 +83,14 @@ export class Spool {
     return this.#mergeCount;
   }
 
+  /** Where a new timeline can branch off: only what is in the store can be branched from. Null: nothing is. */
+  get storedPosition(): TimelinePosition | null {
+    const txid = this.storedTxid;
+    return this.#state === undefined || txid === undefined
+      ? null
+      : { timeline: this.#state.timeline, txid };
+  }
+
   /** Identity of this very directory: a copy of the volume has another inode or another time of birth. */
   identity(): { readonly spoolInode: string; readonly spoolBornAt: string } {
     const stats = statSync(this.directory, { bigint: true });
@@ -91,7 +101,7 @@ export class Spool {
   async saveState(state: SpoolState): Promise<void> {
     const entered = this.#state?.timeline !== state.timeline;
     if (entered) mkdirSync(join(this.directory, state.timeline), { recursive: true });
-    await this.#writeWhole("state.json", [Buffer.from(encodeSpoolState(state))]);
+    await writeWhole(join(this.directory, "state.json"), [encodeSpoolState(state)]);
     this.#state = state;
     if (entered) this.#files = this.#listFiles(state.timeline);
   }
@@ -144,7 +154,7 @@ export class Spool {
       pageCount: table.pageCount,
       sha256: createHash("sha256").update(bytes).digest("hex"),
     });
-    await this.#writeWhole("page-checksums", [Buffer.from(`${head}\n`), bytes]);
+    await writeWhole(join(this.directory, "page-checksums"), [`${head}\n`, bytes]);
   }
 
   /** @returns the saved table if it is intact and of exactly this timeline and TXID; else undefined, and it is rebuilt. */
@@ -369,16 +379,6 @@ export class Spool {
     }
     return files.sort((a, b) => (a.name.maxTxid < b.name.maxTxid ? -1 : 1));
   }
-
-  async #writeWhole(name: string, parts: readonly Uint8Array[]): Promise<void> {
-    const path = join(this.directory, name);
-    const temporary = `${path}.tmp`;
-    await using handle = await open(temporary, "w", 0o600);
-    for (const part of parts) await handle.writeFile(part);
-    await handle.sync();
-    await rename(temporary, path);
-    await syncDirectory(this.directory);
-  }
 }
 
 export interface SpoolFile {
@@ -478,18 +478,4 @@ const fullCodes = new Set(["ENOSPC", "EDQUOT", "SQLITE_FULL"]);
 /** `.<database>-replica` beside the database. */
 export function spoolDirectory(database: string): string {
   return join(dirname(database), `.${basename(database)}-replica`);
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  await using handle = await open(path, "r");
-  await handle.sync();
-}
-
-async function readIfExists(path: string): Promise<Buffer | undefined> {
-  try {
-    return await readFile(path);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw error;
-  }
 }

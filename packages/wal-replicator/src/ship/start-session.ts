@@ -1,11 +1,10 @@
 import { join } from "node:path";
 import { invariant, ReplicationError } from "../errors.ts";
 import type { ResumeAction } from "../events.ts";
-import { nextTxid, toTxid } from "../ltx/txid.ts";
+import { nextTxid, type Txid, toTxid } from "../ltx/txid.ts";
 import { EpochLog, type EpochMode } from "../replica/epoch.ts";
 import type { EpochRecord, TimelinePosition } from "../replica/epoch-record.ts";
 import { Fenced } from "../replica/lease.ts";
-import { formatTimelineName } from "../replica/replica-layout.ts";
 import type { SqliteConnection } from "../sqlite/connection.ts";
 import { WalFile } from "../sqlite/database-file.ts";
 import { saltsEqual } from "../sqlite/salt.ts";
@@ -14,6 +13,7 @@ import { verifyFrameAt } from "../sqlite/wal-reader.ts";
 import { type LocalPosition, localPosition } from "../start/local-position.ts";
 import { type Outlook, readOutlook } from "../start/outlook.ts";
 import type { StartPlan } from "../start/plan-start.ts";
+import { refusal } from "../start/refusal.ts";
 import { Capture, type Captured } from "./capture.ts";
 import type { Holding } from "./claim.ts";
 import { type Connections, openConnections } from "./connections.ts";
@@ -101,12 +101,12 @@ class SessionStart {
 
   async run(origin: SessionOrigin): Promise<Session> {
     if (origin.kind === "branch")
-      return this.#begin("branch", this.#storedPosition(), origin.because);
+      return this.#begin("branch", this.#spool.storedPosition, origin.because);
     if (origin.kind === "begin") {
       const { stranger } = this.#outlook;
       // Somebody took over, and this is how we come to know of it. A writer that went on would fence them in turn.
       if (stranger !== undefined) throw new Fenced(stranger);
-      return this.#begin("writer", this.#storedPosition(), origin.because);
+      return this.#begin("writer", this.#spool.storedPosition, origin.because);
     }
     const { plan } = this.#outlook;
     switch (plan.action) {
@@ -114,7 +114,7 @@ class SessionStart {
         return this.#goOn(plan, undefined);
       case "continue":
         if (this.#local !== undefined && this.#local.pageSize !== this.#connections.pageSize) {
-          return this.#begin("writer", this.#storedPosition(), "the page size has changed");
+          return this.#begin("writer", this.#spool.storedPosition, "the page size has changed");
         }
         return this.#goOn(plan, plan.parent);
       case "begin":
@@ -134,13 +134,8 @@ class SessionStart {
           why: `${plan.why}, with commits here that were never captured`,
         });
       case "held":
-        throw new ReplicationError(
-          "HELD",
-          plan.why,
-          "Stop the other one, or wait until its lease is stale, or take over explicitly.",
-        );
       case "stop":
-        throw new ReplicationError("START_REFUSED", plan.why, plan.next);
+        throw refusal(plan);
       case "wait":
       case "ship-spool":
       case "nothing-anywhere":
@@ -150,10 +145,7 @@ class SessionStart {
 
   /** An epoch without files, so that the owner is fenced before we restore: a busy one would be ahead again after every restore. */
   async #claim(): Promise<void> {
-    await this.#take("writer", (epoch, nonce) => ({
-      timeline: formatTimelineName(epoch, nonce),
-      parent: this.#storedPosition(),
-    }));
+    await this.#take("writer", { parent: this.#spool.storedPosition });
   }
 
   /** @param parent - of the timeline; undefined: offline, and the epoch follows later. */
@@ -169,14 +161,13 @@ class SessionStart {
     const record =
       parent === undefined
         ? undefined
-        : await this.#take("writer", () => ({ timeline: plan.timeline, parent }));
+        : await this.#take("writer", { timeline: plan.timeline, parent });
     await this.#saveEntered(plan.timeline, record === undefined);
-    const session = this.#session(record, first, plan.timeline, {
+    return this.#session(record, first, plan.timeline, {
       continued: true,
       parent: parent ?? null,
       why: plan.why,
     });
-    return session;
   }
 
   /** A new timeline. Increments go on from the local position if the store has it as a branch point; else it begins with a full copy. */
@@ -190,10 +181,7 @@ class SessionStart {
         ? this.#local
         : undefined;
     const first = await this.#firstPass(local, undefined, parent);
-    const record = await this.#take(kind, (epoch, nonce) => ({
-      timeline: formatTimelineName(epoch, nonce),
-      parent,
-    }));
+    const record = await this.#take(kind, { parent });
     const moves = local !== undefined && first.action !== "snapshot";
     if (moves) {
       await this.#spool.moveTo({
@@ -251,10 +239,7 @@ class SessionStart {
         why: `${plan.why}, and its content is not the store's newest`,
       });
     }
-    const record = await this.#take("writer", (epoch, nonce) => ({
-      timeline: formatTimelineName(epoch, nonce),
-      parent: head,
-    }));
+    const record = await this.#take("writer", { parent: head });
     invariant(state.checksums !== undefined, "an adopted state has checksums");
     await this.#spool.saveState({
       version: 1,
@@ -286,10 +271,10 @@ class SessionStart {
   /** Both sides are kept: what only this one has is stored on a timeline of its own, before anybody goes on. */
   async #diverged(plan: Extract<StartPlan, { action: "diverged" }>): Promise<Session> {
     if (plan.go === "local") {
-      return this.#begin("writer", this.#storedPosition(), `${plan.why}; this side was chosen`);
+      return this.#begin("writer", this.#spool.storedPosition, `${plan.why}; this side was chosen`);
     }
     if (await this.#hasUnstored()) {
-      const session = await this.#begin("branch", this.#storedPosition(), plan.why);
+      const session = await this.#begin("branch", this.#spool.storedPosition, plan.why);
       await session.stop({});
     }
     if (plan.go === "remote") throw localBehind(plan.why);
@@ -320,16 +305,9 @@ class SessionStart {
     return txid !== undefined && txid > local.txid;
   }
 
-  #storedPosition(): TimelinePosition | null {
-    const { state, storedTxid } = this.#spool;
-    return state === undefined || storedTxid === undefined
-      ? null
-      : { timeline: state.timeline, txid: storedTxid };
-  }
-
   async #firstPass(
     local: LocalPosition | undefined,
-    remoteTxid: bigint | undefined,
+    remoteTxid: Txid | undefined,
     parent: TimelinePosition | null,
   ): Promise<FirstPassPlan> {
     const { state } = this.#capture;
@@ -344,7 +322,7 @@ class SessionStart {
     const connections = this.#connections;
     const resume = planResume({
       local: local && { ...local, generations: this.#spool.state?.generations ?? [] },
-      remoteTxid: remoteTxid as ResumeInput["remoteTxid"],
+      remoteTxid,
       pageSize: connections.pageSize,
       committedFrames: connections.control.checkpoint("NOOP").logFrames,
       ...lookAtWal(connections.walPath, local),
@@ -385,9 +363,9 @@ class SessionStart {
 
   async #take(
     kind: EpochRecord["kind"],
-    place: (epoch: number, nonce: string) => Pick<EpochRecord, "timeline" | "parent">,
+    line: Parameters<typeof takeNoted>[4],
   ): Promise<EpochRecord> {
-    return takeNoted(this.#deps, this.#spool, this.#mode, kind, place, { signal: this.#signal });
+    return takeNoted(this.#deps, this.#spool, this.#mode, kind, line, { signal: this.#signal });
   }
 
   #session(
@@ -448,14 +426,7 @@ async function claimLater(
   invariant(mode !== undefined, "a store that answers has a mode");
   if (plan.action === "continue" && plan.timeline === timeline) {
     const { parent } = plan;
-    const record = await takeNoted(
-      deps,
-      spool,
-      mode,
-      "writer",
-      () => ({ timeline, parent }),
-      request,
-    );
+    const record = await takeNoted(deps, spool, mode, "writer", { timeline, parent }, request);
     return { record, mode };
   }
   if (plan.action === "begin" || newest === undefined)

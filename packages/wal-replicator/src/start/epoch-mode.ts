@@ -1,4 +1,3 @@
-import { open, readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
 import {
   type ConditionalWritesVerdict,
@@ -6,6 +5,7 @@ import {
   probeConditionalWrites,
   type RequestOptions,
 } from "@vaultwarden-stream/object-store";
+import { readIfExists, writeWhole } from "../durable-file.ts";
 import type { StoreProbedEvent } from "../events.ts";
 import type { EpochMode } from "../replica/epoch.ts";
 
@@ -27,7 +27,9 @@ export async function decideEpochMode(
     const report = await probeConditionalWrites(store, options);
     verdict = report.verdict;
     onProbed({ type: "store-probed", verdict, message: report.sentence });
-    if (verdict !== "no-verdict") await keepVerdict(path, location, verdict);
+    if (verdict !== "no-verdict") {
+      await writeWhole(path, [JSON.stringify({ location, verdict })]);
+    }
   }
   if (verdict === "atomic") return { kind: "exclusive" };
   return {
@@ -43,32 +45,14 @@ async function readVerdict(
   path: string,
   location: string,
 ): Promise<ConditionalWritesVerdict | undefined> {
-  let text: string;
+  const bytes = await readIfExists(path);
+  if (bytes === undefined) return undefined;
   try {
-    text = await readFile(path, "utf8");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw error;
-  }
-  try {
-    const kept = JSON.parse(text) as Record<string, unknown> | null;
+    const kept = JSON.parse(bytes.toString("utf8")) as Record<string, unknown> | null;
     const { verdict } = kept ?? {};
     const isOurs = kept?.["location"] === location && verdicts.includes(String(verdict));
     return isOurs ? (verdict as ConditionalWritesVerdict) : undefined;
   } catch {
     return undefined;
   }
-}
-
-async function keepVerdict(
-  path: string,
-  location: string,
-  verdict: ConditionalWritesVerdict,
-): Promise<void> {
-  {
-    await using file = await open(`${path}.tmp`, "w", 0o600);
-    await file.writeFile(JSON.stringify({ location, verdict }));
-    await file.sync();
-  }
-  await rename(`${path}.tmp`, path);
 }

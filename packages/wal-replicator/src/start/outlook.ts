@@ -160,6 +160,6 @@ function seen(
 }
 
 /** No answer, as opposed to a refusal: a store that forbids needs somebody, and must not look like one that is away. */
-function isUnavailable(error: unknown): boolean {
+export function isUnavailable(error: unknown): error is ObjectStoreError {
   return error instanceof ObjectStoreError && error.retryable;
 }
