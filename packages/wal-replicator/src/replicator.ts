@@ -198,7 +198,9 @@ class Replicator implements Replication {
   #waitForDatabase(wait: boolean, isNew: boolean): Promise<void> {
     const { nowMs, sleep: pause } = this.#deps;
     const signal = this.#startSignal;
-    return waitForDatabase({ ...this.#options, signal }, { wait, isNew, nowMs, sleep: pause });
+    // File times are of this machine's clock, not of the store's.
+    const { now } = Date;
+    return waitForDatabase({ ...this.#options, signal }, { wait, isNew, now, nowMs, sleep: pause });
   }
 
   #current(): Promise<Session> {

@@ -27,6 +27,7 @@ function waiting(events: Readonly<Record<number, () => void>>): WaitOptions & { 
     wait: true,
     isNew: false,
     slept: 0,
+    now: () => Date.now() + 60_000,
     nowMs: () => clockMs,
     sleep: async (ms: number) => {
       if (options.slept > 1_000) throw new Error("it waits forever");
@@ -66,6 +67,13 @@ it("a rollback database that was there before is refused at once", async () => {
     code: "DATABASE_NOT_WAL",
   });
   expect(options.slept).toBe(0);
+});
+
+it("one that was made a moment before the first look is new, and is given its ten seconds", async () => {
+  createDatabase("delete");
+  const options = waiting({ 3: () => createDatabase("wal") });
+  await waitForDatabase({ database: path }, Object.assign(options, { now: Date.now }));
+  expect(options.slept).toBe(4);
 });
 
 it("without waiting, a missing database and an empty file are refused at once", async () => {

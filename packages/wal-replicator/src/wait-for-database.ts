@@ -12,8 +12,10 @@ const walGraceMs = 10_000;
 export interface WaitOptions {
   /** Wait for a database that is missing or still an empty file, instead of refusing it. */
   readonly wait: boolean;
-  /** An application has just put the file there, and may not have switched it yet. One that was waited for is new as well. */
+  /** An application has just put the file there, and may not have switched it yet. One that was waited for, or was made a moment ago, is new as well. */
   readonly isNew: boolean;
+  /** The wall clock that file times are of, in milliseconds since 1970. */
+  readonly now: () => number;
   /** A monotonic clock, in milliseconds. */
   readonly nowMs: () => number;
   /** Returns early when the signal is aborted. */
@@ -28,7 +30,7 @@ export interface WaitOptions {
  */
 export async function waitForDatabase(
   database: Pick<ReplicateOptions, "database" | "convertToWal" | "Database" | "signal">,
-  { wait, isNew, nowMs, sleep }: WaitOptions,
+  { wait, isNew, now, nowMs, sleep }: WaitOptions,
 ): Promise<void> {
   const { database: path, convertToWal = false, signal = new AbortController().signal } = database;
   let isBeingCreated = isNew;
@@ -44,6 +46,8 @@ export async function waitForDatabase(
       if (mode === "rollback") {
         if (convertToWal) return convert(path, database.Database);
         rollbackSinceMs ??= nowMs();
+        // Somebody saw it missing and started us: it may appear between that look and our first.
+        isBeingCreated ||= wait && wasMadeSince(path, now() - walGraceMs);
         if (!isBeingCreated || nowMs() - rollbackSinceMs >= walGraceMs) throw notWal(path);
       }
     }
@@ -69,6 +73,11 @@ function look(path: string, mayBeMissing: boolean): "wal" | "rollback" | "missin
     if (!isMissing || !mayBeMissing) throw error;
     return "missing";
   }
+}
+
+/** Where the file system keeps no time of birth, it is 0: made long ago. */
+function wasMadeSince(path: string, timeMs: number): boolean {
+  return (statSync(path, { throwIfNoEntry: false })?.birthtimeMs ?? 0) >= timeMs;
 }
 
 function convert(path: string, Database: ReplicateOptions["Database"]): void {
