@@ -2,6 +2,8 @@ import type { ViteUserConfig } from "vitest/config";
 
 /** Tests run from sources: sibling packages resolve to their src/, no build needed. */
 const fromSources = { ssr: { resolve: { conditions: ["@vaultwarden-stream/source", "node"] } } };
+/** `expect.poll` waits for a condition, and gives up after a second by default: too early on a loaded machine. */
+const patient = { expect: { poll: { timeout: 20_000 } } };
 const packageSources = ["packages/*/src/**/*.test.ts", "apps/*/src/**/*.test.ts"];
 
 /** `.ci/run` adds up the results of several runs from these files. */
@@ -13,17 +15,19 @@ const config: ViteUserConfig = {
     projects: [
       {
         ...fromSources,
-        test: { name: "unit", include: packageSources, testTimeout: 30_000 },
+        test: { ...patient, name: "unit", include: packageSources, testTimeout: 30_000 },
       },
       {
         // Real child processes, real SIGKILLs.
         ...fromSources,
         test: {
+          ...patient,
           name: "crash",
           include: [
             "test/crash/**/*.test.ts",
             "test/e2e/**/*.test.ts",
             "test/faults/**/*.test.ts",
+            "test/stand-in/**/*.test.ts",
             "test/start/**/*.test.ts",
             "test/writers/**/*.test.ts",
           ],
@@ -36,6 +40,7 @@ const config: ViteUserConfig = {
         // Needs stock Litestream, Debian's sqlite3, or minutes and gigabytes.
         ...fromSources,
         test: {
+          ...patient,
           name: "heavy",
           include: [
             "test/interop/**/*.test.ts",

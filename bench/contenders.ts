@@ -21,6 +21,9 @@ export interface Contenders {
   readonly stock: Contender | undefined;
   /** Why stock is not there, or which one it is. */
   readonly stockNote: string;
+  /** The program that files are compared with. Undefined where it is not found. */
+  readonly rclone: string | undefined;
+  readonly rcloneNote: string;
 }
 
 const main = fileURLToPath(new URL("../packages/wal-replicator/src/main.ts", import.meta.url));
@@ -33,15 +36,25 @@ const ours: Contender = {
 };
 
 export function findContenders(): Contenders {
+  return { ours, ...findStock(), ...findRclone() };
+}
+
+function findRclone(): Pick<Contenders, "rclone" | "rcloneNote"> {
+  const search = findPeer("rclone");
+  if (!search.found) return { rclone: undefined, rcloneNote: search.reason };
+  return { rclone: search.path, rcloneNote: `rclone v${search.version}` };
+}
+
+function findStock(): Pick<Contenders, "stock" | "stockNote"> {
   const search = findPeer("litestream");
-  if (!search.found) return { ours, stock: undefined, stockNote: search.reason };
+  if (!search.found) return { stock: undefined, stockNote: search.reason };
   const { path, version } = search;
   const stock: Contender = {
     name: "stock",
     replicateCommand: (database, storeUrl) => [path, "replicate", database, storeUrl],
     restoreCommand: (replicaUrl, target) => [path, "restore", "-o", target, replicaUrl],
   };
-  return { ours, stock, stockNote: `Litestream v${version}` };
+  return { stock, stockNote: `Litestream v${version}` };
 }
 
 /** A contender's process. Disposing of it kills it, so that none outlives a scenario that failed. */

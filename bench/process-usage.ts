@@ -1,10 +1,10 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 
 /** What a process has used since its start. Linux only. */
 export interface ProcessUsage {
   /** User and system time of all its threads, in steps of 10 ms. */
   readonly cpuSeconds: number;
-  /** VmHWM: the most that was ever resident. */
+  /** VmHWM: the most that was ever resident, or since `resetPeak`. */
   readonly peakBytes: number;
   /** VmRSS: what is resident now. */
   readonly residentBytes: number;
@@ -23,6 +23,12 @@ export function readProcessUsage(pid: number): ProcessUsage | undefined {
     peakBytes: readKibibytes(status, "VmHWM"),
     residentBytes: readKibibytes(status, "VmRSS"),
   };
+}
+
+/** From now on, `peakBytes` of the process is the most since now. */
+export function resetPeak(pid: number): void {
+  // proc_pid_clear_refs(5): 5 sets VmHWM to what is resident now.
+  writeFileSync(`/proc/${pid}/clear_refs`, "5");
 }
 
 /** CPU seconds of all children of this process that have ended, descendants that they waited for included. */

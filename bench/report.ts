@@ -2,7 +2,7 @@ import type { Machine } from "./machine.ts";
 import type { Figure, Scenario } from "./scenario.ts";
 
 export interface ScenarioResult {
-  readonly scenario: Pick<Scenario, "name" | "summary">;
+  readonly scenario: Pick<Scenario, "name" | "summary" | "columns">;
   /** Which one, and how far away. */
   readonly store: string;
   readonly seconds: number;
@@ -16,11 +16,10 @@ export interface Report {
   readonly machine: Machine;
   readonly quick: boolean;
   readonly stock: string;
+  readonly rclone: string;
   readonly store: string;
   readonly results: readonly ScenarioResult[];
 }
-
-const titles = ["", "ours", "stock", "ratio", "bar"] as const;
 
 /** The table of one scenario, with a line for each figure. */
 export function formatResult({
@@ -32,7 +31,12 @@ export function formatResult({
 }: ScenarioResult): string {
   const head = `${scenario.name}, ${store} (${Math.round(seconds)} s): ${scenario.summary}`;
   if (failure !== undefined) return `${head}\n  failed: ${failure}`;
-  const rows = [titles, ...figures.map(toRow)];
+  const columns = scenario.columns ?? ["ours", "stock"];
+  const titles = ["", ...columns, "ratio", "bar"];
+  const rows: readonly (readonly string[])[] = [
+    titles,
+    ...figures.map((figure) => toRow(figure, columns.length)),
+  ];
   const widths = titles.map((_, column) =>
     Math.max(...rows.map((row) => (row[column] ?? "").length)),
   );
@@ -60,14 +64,17 @@ export function formatMachine({
   return `${cores} cores (${cpu}), ${memoryGb} GB, kernel ${kernel}, data on ${fileSystem}, Node ${node}, load ${load.toFixed(2)}`;
 }
 
-function toRow({ name, unit, ours, stock, bar }: Figure): readonly string[] {
+/** @param valueCount - of columns. The ratio is that of the first two. */
+function toRow(
+  { name, unit, ours, stock, tuned, bar }: Figure,
+  valueCount: number,
+): readonly string[] {
   // Of plain counts, which are the same by design, a ratio says nothing.
   const hasRatio = unit !== "" && ours !== undefined && stock !== undefined && stock !== 0;
   const ratio = hasRatio ? formatNumber(ours / stock) : "";
   return [
     name,
-    formatValue(ours, unit),
-    formatValue(stock, unit),
+    ...[ours, stock, tuned].slice(0, valueCount).map((value) => formatValue(value, unit)),
     ratio,
     bar === undefined ? "" : formatBar(bar),
   ];

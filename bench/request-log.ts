@@ -2,6 +2,7 @@ import { fileURLToPath } from "node:url";
 import { type RunningChild, startTypeScriptChild } from "@vaultwarden-stream/testkit";
 import type { ProxiedRequest } from "./s3-proxy.ts";
 import type { S3ProxyMessage } from "./s3-proxy-main.ts";
+import { sleepMs } from "./statistics.ts";
 
 const proxyEntry = fileURLToPath(new URL("./s3-proxy-main.ts", import.meta.url));
 
@@ -47,6 +48,21 @@ export class RequestLog implements Disposable {
       throw new Error(`the proxy ended:\n${stderr}`);
     });
     return new RequestLog(proxy, await Promise.race([listening.promise, ended]), requests, open);
+  }
+
+  /** Resolves when all requests that were begun before the call are in `requests`. */
+  async settle(): Promise<void> {
+    const soFar = new Promise<void>((resolve, reject) => {
+      const listen = (message: S3ProxyMessage): void => {
+        if (message.type !== "so-far") return;
+        this.#proxy.process.off("message", listen);
+        resolve();
+      };
+      this.#proxy.process.on("message", listen);
+      this.#proxy.process.send("settle", (error) => error !== null && reject(error));
+    });
+    await soFar;
+    while (this.openCount > 0) await sleepMs(5);
   }
 
   /** Requests without a complete answer yet. */

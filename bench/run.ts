@@ -1,8 +1,9 @@
 /**
- * Figures, side by side with stock Litestream in one run: `pnpm bench --help`.
+ * Figures, side by side with stock Litestream, and of files with rclone, in one run: `pnpm bench --help`.
  *
  * Each contender is a process of its own, started by its command line, on a fresh directory or S3 bucket as the store. Stock is taken
- * from LITESTREAM_BIN, PEERS_DIR or the path; without it ours is measured alone. S3 is a MinIO from MINIO_BIN, PEERS_DIR or the path.
+ * from LITESTREAM_BIN, PEERS_DIR or the path, and rclone likewise; without them ours is measured alone. S3 is a MinIO from MINIO_BIN,
+ * PEERS_DIR or the path.
  * A missed bar is shown and fails nothing; a scenario that cannot be carried out is an error.
  */
 import { rmSync } from "node:fs";
@@ -20,6 +21,7 @@ import { openS3Store } from "./s3-place.ts";
 import type { Figure, Scenario } from "./scenario.ts";
 import { busyWriter } from "./scenarios/busy-writer.ts";
 import { commitToStored } from "./scenarios/commit-to-stored.ts";
+import { filesScenario } from "./scenarios/files.ts";
 import { firstUpload } from "./scenarios/first-upload.ts";
 import { idle } from "./scenarios/idle.ts";
 import { restoreScenario } from "./scenarios/restore.ts";
@@ -32,15 +34,19 @@ const scenarios: readonly Scenario[] = [
   throughput,
   restoreScenario,
   idle,
+  filesScenario,
 ];
 
 const latenciesMsDefault = [0, 20];
+
+const toUsage = ({ name, needs }: Scenario): string =>
+  needs === undefined ? name : `${name} (${needs} only)`;
 
 const usage = `usage: bench [options]
   --store directory|s3     what both stream into (default: directory); s3 is MinIO behind a proxy that counts requests
   --latency <ms>[,<ms>…]   how far away s3 is (default: ${latenciesMsDefault.join(",")}); what depends little on it runs at the farthest only
   --scenario <name>        only this one; may be repeated
-                           (${scenarios.map((scenario) => scenario.name).join(", ")})
+                           (${scenarios.map(toUsage).join(", ")})
   --quick                  smaller and shorter: for a look, not for a claim
   --json <file>            writes all figures there too
   --help
@@ -81,7 +87,12 @@ function readArguments(): Request | number {
     }
     const unknown = names.filter((name) => scenarios.every((scenario) => scenario.name !== name));
     if (unknown.length > 0) throw new Error(`there is no scenario ${unknown.join(", ")}`);
-    const chosen = scenarios.filter(({ name }) => names.length === 0 || names.includes(name));
+    const fits = ({ needs }: Scenario): boolean => needs === undefined || needs === storeKind;
+    const chosen = scenarios.filter((scenario) =>
+      names.length === 0 ? fits(scenario) : names.includes(scenario.name),
+    );
+    const unfit = chosen.find((scenario) => !fits(scenario));
+    if (unfit !== undefined) throw new Error(`${unfit.name} needs --store ${unfit.needs}`);
     const latenciesMs = readLatencies(storeKind, values.latency);
     return { chosen, storeKind, latenciesMs, jsonPath, quick };
   } catch (error) {
@@ -160,6 +171,7 @@ async function main(): Promise<number> {
     contenders.stock === undefined
       ? `ours alone, without stock: ${contenders.stockNote}`
       : `stock: ${contenders.stockNote}`,
+    `beside files: ${contenders.rcloneNote}`,
     `store: ${storeNote}`,
     ...(request.quick ? ["quick: smaller and shorter than what the bars are for"] : []),
   ];
@@ -181,6 +193,7 @@ async function main(): Promise<number> {
       machine,
       quick,
       stock: contenders.stockNote,
+      rclone: contenders.rcloneNote,
       store: storeNote,
       results,
     };

@@ -5,7 +5,9 @@ import { type ProxiedRequest, startS3Proxy } from "./s3-proxy.ts";
 export type S3ProxyMessage =
   | { readonly type: "listening"; readonly endpoint: string }
   | { readonly type: "begin" }
-  | { readonly type: "end"; readonly request: ProxiedRequest };
+  | { readonly type: "end"; readonly request: ProxiedRequest }
+  /** The answer to any message of the parent: all before it is said. */
+  | { readonly type: "so-far" };
 
 const [target = "", latencyMs = "0"] = process.argv.slice(2);
 const say = (message: S3ProxyMessage): void => void process.send?.(message);
@@ -16,5 +18,6 @@ const { endpoint } = await startS3Proxy({
   onBegin: () => say({ type: "begin" }),
   onEnd: (request) => say({ type: "end", request }),
 });
+process.on("message", () => say({ type: "so-far" }));
 process.on("disconnect", () => process.exit());
 say({ type: "listening", endpoint });

@@ -1,5 +1,5 @@
 import type { Contenders } from "./contenders.ts";
-import type { BenchStore } from "./place.ts";
+import type { BenchStore, StoreKind } from "./place.ts";
 
 export interface Scenario {
   readonly name: string;
@@ -7,6 +7,10 @@ export interface Scenario {
   readonly summary: string;
   /** Whether its figures differ so much with the distance of the store that each one is worth a run; else the farthest is. */
   readonly runsAt: "each-latency" | "farthest";
+  /** Undefined: on any. */
+  readonly needs?: StoreKind;
+  /** Heads the columns of values: of `ours`, of `stock`, and of `tuned` if there is a third. Default: `ours` and `stock`. */
+  readonly columns?: readonly string[];
   run(context: ScenarioContext): Promise<readonly Figure[]>;
 }
 
@@ -25,10 +29,13 @@ export interface ScenarioContext {
 /** One line of the table. */
 export interface Figure {
   readonly name: string;
-  /** Unit of both values. */
+  /** Of all values. */
   readonly unit: "ms" | "s" | "MB" | "×" | "%" | "1/s" | "1/h" | "s/GB" | "files" | "";
   readonly ours: number | undefined;
+  /** Of the other contender: stock, where `Scenario.columns` does not say otherwise. */
   readonly stock: number | undefined;
+  /** Of the other contender with better settings than its defaults, where the scenario has a column for it. */
+  readonly tuned?: number | undefined;
   /** What was aimed at, in words, and whether it was reached; undefined where stock is needed to tell. */
   readonly bar?: { readonly text: string; readonly isHeld: boolean | undefined };
 }

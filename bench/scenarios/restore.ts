@@ -1,10 +1,9 @@
-import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { copyFile, mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { readDatabaseImage } from "@vaultwarden-stream/testkit";
 import { nowMs } from "../clock.ts";
 import { type Contender, startProcess } from "../contenders.ts";
+import { hashFile } from "../hash-file.ts";
 import { type MeasuredRun, runMeasured } from "../measured-run.ts";
 import type { Place } from "../place.ts";
 import { type Requests, requestFigures } from "../request-figures.ts";
@@ -176,10 +175,4 @@ async function measure(
   const run = await runMeasured(command, place.env);
   const requests = place.log?.requests.slice(requestsBefore);
   return { ...run, requests, sha256: await hashFile(target) };
-}
-
-async function hashFile(path: string): Promise<string> {
-  const hash = createHash("sha256");
-  for await (const chunk of createReadStream(path)) hash.update(chunk as Uint8Array);
-  return hash.digest("hex");
 }

@@ -1,8 +1,14 @@
 import type { UserConfig } from "tsdown";
 
 const config: UserConfig = {
-  // The helper is an entry of its own: the library starts it as a separate process.
-  entry: ["src/index.ts", "src/command-line/index.ts", "src/main.ts", "src/helper/helper-main.ts"],
+  entry: [
+    "src/index.ts",
+    "src/command-line/index.ts",
+    "src/main.ts",
+    // Entries of their own: the library starts the one as a process, the other as a thread.
+    "src/helper/helper-main.ts",
+    "src/restore/apply-thread-main.ts",
+  ],
   format: "esm",
   dts: true,
   unbundle: true,

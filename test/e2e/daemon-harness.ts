@@ -1,5 +1,13 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -23,7 +31,7 @@ export const startEntry: string = fileURLToPath(
   new URL("../../apps/vaultwarden-stream/src/start.ts", import.meta.url),
 );
 const clockEntry = new URL("jumping-clock.ts", import.meta.url).href;
-const account = { email: "ann@example.org", password: "correct horse battery staple" };
+export const account = { email: "ann@example.org", password: "correct horse battery staple" };
 
 export interface Finished {
   readonly code: number | null;
@@ -44,6 +52,13 @@ export interface StatusLine {
   readonly waitingFor: { readonly epoch: number; readonly pid: number } | null;
   readonly fencedBy: { readonly epoch: number; readonly pid: number } | null;
   readonly failure: { readonly code: string } | null;
+  readonly files: {
+    readonly state: string;
+    readonly files: number;
+    readonly storedAsOf: string | null;
+    readonly lastLook: string | null;
+    readonly problems: readonly unknown[];
+  } | null;
 }
 
 type Settings = Readonly<Record<string, string>>;
@@ -124,6 +139,9 @@ export class Site implements AsyncDisposable {
         I_REALLY_WANT_VOLATILE_STORAGE: "true",
         DATA_FOLDER: this.path(volume),
         STORE_DIR: this.store,
+        STATUS_LISTEN: "127.0.0.1:0",
+        // How soon a look proves that no file has changed.
+        PRIMARY_SYNC_INTERVAL: "1",
         VAULTWARDEN_BIN: this.#serverBin,
         ...this.#settings,
         ...env,
@@ -146,8 +164,8 @@ export class Site implements AsyncDisposable {
     for (const child of this.#processes) {
       if (child.exitCode === null && child.signalCode === null) child.kill("SIGKILL");
     }
-    for (const path of ["a", "b", "c"].map((name) => this.path(name))) {
-      const server = readStatus(path)?.server;
+    for (const name of readdirSync(this.directory)) {
+      const server = readStatus(this.path(name))?.server;
       if (server) killIfRunning(server.pid);
     }
     rmSync(this.directory, { recursive: true, force: true, maxRetries: 5 });
@@ -257,6 +275,16 @@ export async function untilStored(site: Site, volume: string): Promise<void> {
     const storedAsOf = site.status(volume)?.storedAsOf;
     return typeof storedAsOf === "string" && Date.parse(storedAsOf) > nowMs;
   });
+}
+
+/** Waits until the daemon has looked at the files and says that all of them, as they are now, are stored. */
+export async function untilFilesStored(site: Site, volume: string): Promise<void> {
+  const nowMs = Date.now();
+  await until(
+    `the files of ${volume} are stored`,
+    () => Date.parse(site.status(volume)?.files?.storedAsOf ?? "") > nowMs,
+    () => JSON.stringify(site.status(volume)?.files),
+  );
 }
 
 export async function until(

@@ -1,12 +1,13 @@
+import { randomBytes } from "node:crypto";
 import { rmSync } from "node:fs";
 import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { login, registerAndLogin, type VaultClient } from "@vaultwarden-stream/testkit";
-import { formatCount, formatDuration } from "wal-replicator/command-line";
+import { formatBytes, formatCount, formatDuration } from "wal-replicator/command-line";
 import { DemoDaemon, restoreTo } from "./demo/demo-daemon.ts";
-import { type DatabaseRows, describeDifference, photograph } from "./demo/photograph.ts";
+import { describeDifference, type Photograph, photograph } from "./demo/photograph.ts";
 
 /**
  * `pnpm demo`: a tour that ends by itself, on real daemons in a directory of their own. Every claim is checked; the exit code is 0
@@ -14,6 +15,7 @@ import { type DatabaseRows, describeDifference, photograph } from "./demo/photog
  */
 const account = { email: "ann@example.org", password: "correct horse battery staple" };
 const itemCount = 20;
+const attachmentBytes = 1_000_000;
 
 class Tour {
   readonly #beganMs = performance.now();
@@ -63,7 +65,15 @@ async function demo(directory: string): Promise<number> {
     await tour.time("first start, until the vault answers", () => first.ready());
     const client = await registerAndLogin({ url: first.url, ...account });
     tour.say(`registered ${account.email}; writing ${itemCount} items`);
-    await tour.time(`${itemCount} items written`, () => writeItems(client, "early"));
+    const early = await tour.time(`${itemCount} items written`, () => writeItems(client, "early"));
+    tour.say(`an attachment of ${formatBytes(attachmentBytes)}, and a file to send`);
+    const item = early[0] ?? "";
+    const attachment = await client.uploadAttachment(
+      item,
+      "deed.pdf",
+      randomBytes(attachmentBytes),
+    );
+    await client.createFileSend("photo", "photo.jpg", randomBytes(50_000));
     await tour.time("until the store has them all", () => first.untilStored());
     const before = photograph(paths.vault, directory);
 
@@ -71,10 +81,15 @@ async function demo(directory: string): Promise<number> {
     await sleep(50);
     const moment = new Date().toISOString();
     await sleep(50);
-    tour.say(`remembering the moment ${moment}; then ${itemCount} more, one deleted, one changed`);
+    tour.say(
+      `remembering the moment ${moment}; then ${itemCount} more items, one deleted, one changed`,
+    );
     const ids = await writeItems(client, "late");
     await client.deleteItem(ids[0] ?? "");
     await client.updateItem(ids[1] ?? "", { name: "late 1, changed" });
+    tour.say("that attachment deleted, and another one added");
+    await client.deleteAttachment(item, attachment);
+    await client.uploadAttachment(ids[1] ?? "", "will.pdf", randomBytes(attachmentBytes));
     await tour.time("until the store has those too", () => first.untilStored());
     const after = photograph(paths.vault, directory);
 
@@ -106,7 +121,7 @@ async function demo(directory: string): Promise<number> {
 async function restoreAndCompare(
   tour: Tour,
   what: string,
-  expected: DatabaseRows,
+  expected: Photograph,
   how: {
     readonly directory: string;
     readonly paths: { readonly store: string; readonly vault: string };
@@ -119,9 +134,10 @@ async function restoreAndCompare(
   const output = await tour.time(what, () => restoreTo(how.paths, target, how.at));
   tour.say(`  ${output}`);
   const restored = photograph(target, how.directory);
-  const rows = Object.values(expected).reduce((sum, table) => sum + table.length, 0);
+  const tables = Object.values(expected.rows);
+  const rows = tables.reduce((sum, table) => sum + table.length, 0);
   tour.check(
-    `${formatCount(rows, "row")} of ${formatCount(Object.keys(expected).length, "table")} are equal, ${formatCount(expected["ciphers"]?.length ?? 0, "item")} among them`,
+    `${formatCount(rows, "row")} of ${formatCount(tables.length, "table")} are equal, ${formatCount(expected.rows["ciphers"]?.length ?? 0, "item")} among them, and ${formatCount(Object.keys(expected.files).length, "file")}`,
     describeDifference(expected, restored),
   );
 }

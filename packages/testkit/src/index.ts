@@ -8,6 +8,8 @@ export {
 } from "./crash-child.ts";
 export type { DatabaseImage } from "./database-image.ts";
 export { readDatabaseImage, readThroughSqlite } from "./database-image.ts";
+export type { Canary, CanarySighting } from "./find-canaries.ts";
+export { findCanaries } from "./find-canaries.ts";
 export type { DescribeFunction, PeerName, PeerSearch } from "./find-peer.ts";
 export { describePeer, findPeer, requirePeer } from "./find-peer.ts";
 export type { Prng } from "./prng.ts";
@@ -45,13 +47,31 @@ export type {
 } from "./sqlite-workload.ts";
 export { checkWorkloadDatabase, startWorkload } from "./sqlite-workload.ts";
 export type {
+  NewItem,
+  SealedListener,
+  SendOptions,
+  StoredKind,
+  StoredObject,
   VaultAccount,
   VaultAttachment,
   VaultItem,
   VaultSend,
   VaultTokens,
 } from "./vault-client.ts";
-export { login, registerAndLogin, VaultClient, VaultClientError } from "./vault-client.ts";
+export { login, registerAndLogin, VaultClient } from "./vault-client.ts";
+export type { SealedContent } from "./vault-request.ts";
+export { VaultClientError } from "./vault-request.ts";
+export type { VaultWorkload, VaultWorkloadEnd, VaultWorkloadOptions } from "./vault-workload.ts";
+export { startVaultWorkload } from "./vault-workload.ts";
+export type {
+  CheckVaultOptions,
+  VaultCheck,
+  VaultDirectory,
+  VaultProblem,
+} from "./vault-workload-check.ts";
+export { checkVault } from "./vault-workload-check.ts";
+export type { VaultRecord } from "./vault-workload-records.ts";
+export { readVaultRecords } from "./vault-workload-records.ts";
 export type { StandIn, StandInOptions } from "./vaultwarden-stand-in.ts";
 export { standInEntry, startStandIn } from "./vaultwarden-stand-in.ts";
 export type { StatementKind } from "./workload-plan.ts";

@@ -12,6 +12,16 @@ import {
   encryptText,
   type SymmetricKey,
 } from "./vault-crypto.ts";
+import {
+  asBlob,
+  describeContent,
+  formWithFile,
+  type Json,
+  type SealedContent,
+  send,
+  text,
+  VaultClientError,
+} from "./vault-request.ts";
 
 export interface VaultAccount {
   /** Where the server answers, with its base path and without a slash at the end. */
@@ -25,6 +35,11 @@ export interface VaultItem {
   readonly name: string;
   readonly notes: string | null;
   readonly attachments: readonly VaultAttachment[];
+}
+
+export interface NewItem {
+  readonly name: string;
+  readonly notes?: string;
 }
 
 export interface VaultAttachment {
@@ -42,21 +57,28 @@ export interface VaultSend {
   readonly fileName: string | null;
 }
 
-/** The server's refusal. */
-export class VaultClientError extends Error {
-  override readonly name = "VaultClientError";
-  readonly status: number;
+export type StoredKind = "item" | "attachment" | "text-send" | "file-send";
 
-  constructor(status: number, message: string) {
-    super(message);
-    this.status = status;
-  }
+export interface StoredObject {
+  readonly kind: StoredKind;
+  readonly id: string;
+  /** Of an attachment: whose it is. */
+  readonly itemId?: string;
+  /** Undefined for a row without a file. */
+  readonly content: SealedContent | undefined;
+}
+
+/** Called once the content of a call is encrypted and before it is sent, for who writes down what to expect. */
+export type SealedListener = (content: SealedContent) => void;
+
+export interface SendOptions {
+  readonly deletionDate?: Date;
+  readonly onSealed?: SealedListener;
 }
 
 /** PBKDF2 rounds of new accounts: the least that the server takes. */
 const kdfIterations = 100_000;
 const day = 86_400_000;
-type Json = Record<string, unknown>;
 
 /** Registers the account, which must be new, and logs in. */
 export async function registerAndLogin(account: VaultAccount): Promise<VaultClient> {
@@ -79,8 +101,11 @@ export async function registerAndLogin(account: VaultAccount): Promise<VaultClie
   return login(account);
 }
 
-/** Logs into an account that exists, also one that was restored elsewhere. */
-export async function login(account: VaultAccount): Promise<VaultClient> {
+/** Logs into an account that exists, also one that was restored elsewhere. @param deviceIdentifier - a UUID; default: a new device. */
+export async function login(
+  account: VaultAccount,
+  deviceIdentifier: string = randomUUID(),
+): Promise<VaultClient> {
   const prelogin = await send(account.url, "POST", "/identity/accounts/prelogin", {
     email: account.email,
   });
@@ -100,7 +125,7 @@ export async function login(account: VaultAccount): Promise<VaultClient> {
       scope: "api offline_access",
       client_id: "cli",
       deviceType: "25",
-      deviceIdentifier: randomUUID(),
+      deviceIdentifier,
       deviceName: "vaultwarden-stream testkit",
     }),
   );
@@ -148,17 +173,18 @@ export class VaultClient {
   }
 
   /** @returns the new item's id. */
-  async createItem(item: { readonly name: string; readonly notes?: string }): Promise<string> {
-    return text(await this.#send("POST", "/api/ciphers", this.#cipher(item)), "id");
+  async createItem(item: NewItem, onSealed?: SealedListener): Promise<string> {
+    const cipher = this.#cipher(item);
+    onSealed?.(describeContent(text(cipher, "name")));
+    return text(await this.#send("POST", "/api/ciphers", cipher), "id");
   }
 
-  async updateItem(
-    id: string,
-    item: { readonly name: string; readonly notes?: string },
-  ): Promise<void> {
+  async updateItem(id: string, item: NewItem, onSealed?: SealedListener): Promise<void> {
     const stored = await this.#send("GET", `/api/ciphers/${id}`);
+    const cipher = this.#cipher(item);
+    onSealed?.(describeContent(text(cipher, "name")));
     await this.#send("PUT", `/api/ciphers/${id}`, {
-      ...this.#cipher(item),
+      ...cipher,
       lastKnownRevisionDate: stored["revisionDate"],
     });
   }
@@ -166,6 +192,33 @@ export class VaultClient {
   /** Deletes it for good, with its attachments. */
   async deleteItem(id: string): Promise<void> {
     await this.#send("DELETE", `/api/ciphers/${id}`);
+  }
+
+  /** Everything that the account has, as the server stores it: what to expect of a copy of its data directory. */
+  async readStored(): Promise<StoredObject[]> {
+    const sync = await this.#sync();
+    const stored: StoredObject[] = [];
+    for (const cipher of (sync["ciphers"] ?? []) as Json[]) {
+      const id = text(cipher, "id");
+      stored.push({ kind: "item", id, content: describeContent(text(cipher, "name")) });
+      for (const attachment of (cipher["attachments"] ?? []) as Json[]) {
+        const content = await this.#describeDownload(text(attachment, "url"));
+        stored.push({ kind: "attachment", id: text(attachment, "id"), itemId: id, content });
+      }
+    }
+    for (const found of (sync["sends"] ?? []) as Json[]) {
+      const id = text(found, "id");
+      stored.push(
+        found["type"] === 1
+          ? {
+              kind: "file-send",
+              id,
+              content: await this.#describeDownload(await this.#sendUrl(found)),
+            }
+          : { kind: "text-send", id, content: describeContent(text(found, "name")) },
+      );
+    }
+    return stored;
   }
 
   /** All items, sorted by name. */
@@ -194,9 +247,15 @@ export class VaultClient {
   }
 
   /** @returns the attachment's id. */
-  async uploadAttachment(itemId: string, fileName: string, bytes: Uint8Array): Promise<string> {
+  async uploadAttachment(
+    itemId: string,
+    fileName: string,
+    bytes: Uint8Array,
+    onSealed?: SealedListener,
+  ): Promise<string> {
     const fileKey = randomBytes(64);
     const file = encryptFile(bytes, fileKey);
+    onSealed?.(describeContent(file));
     const encryptedName = encryptText(fileName, this.#userKey);
     const created = await this.#send("POST", `/api/ciphers/${itemId}/attachment/v2`, {
       key: encryptBytes(fileKey, this.#userKey),
@@ -207,6 +266,20 @@ export class VaultClient {
     const path = `/api/ciphers/${itemId}/attachment/${id}`;
     await this.#send("POST", path, formWithFile(file, encryptedName));
     return id;
+  }
+
+  /** Sends other bytes under the same id, as a client may: the server rewrites the file in place. Its size may change by up to 1 MiB. */
+  async replaceAttachment(
+    itemId: string,
+    attachmentId: string,
+    bytes: Uint8Array,
+    onSealed?: SealedListener,
+  ): Promise<void> {
+    const path = `/api/ciphers/${itemId}/attachment/${attachmentId}`;
+    const stored = await this.#send("GET", path);
+    const file = encryptFile(bytes, decryptBytes(text(stored, "key"), this.#userKey));
+    onSealed?.(describeContent(file));
+    await this.#send("POST", path, formWithFile(file, text(stored, "fileName")));
   }
 
   /** The bytes that were uploaded. @throws {Error} if what the server has is not what was encrypted. */
@@ -220,9 +293,10 @@ export class VaultClient {
     await this.#send("DELETE", `/api/ciphers/${itemId}/attachment/${attachmentId}`);
   }
 
-  /** A text Send that lives for seven days. @returns its id. */
-  async createSend(name: string, content: string): Promise<string> {
-    const { fields, key } = this.#newSend(name);
+  /** A text Send, by default one that lives for seven days. @returns its id. */
+  async createSend(name: string, content: string, options: SendOptions = {}): Promise<string> {
+    const { fields, key } = this.#newSend(name, options.deletionDate);
+    options.onSealed?.(describeContent(text(fields, "name")));
     const created = await this.#send("POST", "/api/sends", {
       ...fields,
       type: 0,
@@ -231,10 +305,16 @@ export class VaultClient {
     return text(created, "id");
   }
 
-  /** A file Send that lives for seven days. @returns its id. */
-  async createFileSend(name: string, fileName: string, bytes: Uint8Array): Promise<string> {
-    const { fields, key } = this.#newSend(name);
+  /** A file Send, by default one that lives for seven days. @returns its id. */
+  async createFileSend(
+    name: string,
+    fileName: string,
+    bytes: Uint8Array,
+    options: SendOptions = {},
+  ): Promise<string> {
+    const { fields, key } = this.#newSend(name, options.deletionDate);
     const file = encryptFile(bytes, key);
+    options.onSealed?.(describeContent(file));
     const encryptedName = encryptText(fileName, key);
     const created = await this.#send("POST", "/api/sends/file/v2", {
       ...fields,
@@ -244,6 +324,16 @@ export class VaultClient {
     });
     await this.#send("POST", `/api${text(created, "url")}`, formWithFile(file, encryptedName));
     return text(created["sendResponse"] as Json, "id");
+  }
+
+  /** A file Send by the deprecated call, which stores the file before its row. @returns its id. */
+  async createLegacyFileSend(name: string, fileName: string, bytes: Uint8Array): Promise<string> {
+    const { fields, key } = this.#newSend(name);
+    const encryptedName = encryptText(fileName, key);
+    const form = new FormData();
+    form.set("model", JSON.stringify({ ...fields, type: 1, file: { fileName: encryptedName } }));
+    form.set("data", asBlob(encryptFile(bytes, key)), encryptedName);
+    return text(await this.#send("POST", "/api/sends/file", form), "id");
   }
 
   /** All Sends, sorted by name. */
@@ -258,10 +348,8 @@ export class VaultClient {
       ({ id: other }) => other === id,
     );
     if (stored === undefined) throw new VaultClientError(404, `there is no Send ${id}`);
-    const fileId = text(stored["file"] as Json, "id");
-    const access = await send(this.url, "POST", `/api/sends/${id}/access/file/${fileId}`, {});
     const key = deriveSendKey(decryptBytes(text(stored, "key"), this.#userKey));
-    return decryptFile(await this.#download(text(access, "url")), key);
+    return decryptFile(await this.#download(await this.#sendUrl(stored)), key);
   }
 
   async deleteSend(id: string): Promise<void> {
@@ -272,7 +360,7 @@ export class VaultClient {
     return this.#send("GET", "/api/sync?excludeDomains=true");
   }
 
-  #cipher(item: { readonly name: string; readonly notes?: string }): Json {
+  #cipher(item: NewItem): Json {
     const encrypted = (value: string): string => encryptText(value, this.#userKey);
     return {
       type: 1,
@@ -288,14 +376,17 @@ export class VaultClient {
     };
   }
 
-  #newSend(name: string): { fields: Json; key: SymmetricKey } {
+  #newSend(
+    name: string,
+    deletionDate: Date = new Date(Date.now() + 7 * day),
+  ): { fields: Json; key: SymmetricKey } {
     const seed = randomBytes(16);
     const key = deriveSendKey(seed);
     const fields = {
       name: encryptText(name, key),
       notes: null,
       key: encryptBytes(seed, this.#userKey),
-      deletionDate: new Date(Date.now() + 7 * day).toISOString(),
+      deletionDate: deletionDate.toISOString(),
       disabled: false,
       hideEmail: false,
     };
@@ -314,6 +405,21 @@ export class VaultClient {
     };
   }
 
+  async #sendUrl(stored: Json): Promise<string> {
+    const path = `/api/sends/${text(stored, "id")}/access/file/${text(stored["file"] as Json, "id")}`;
+    return text(await send(this.url, "POST", path, {}), "url");
+  }
+
+  /** @returns undefined for a row without a file, as an upload that was cut short leaves it. */
+  async #describeDownload(url: string): Promise<SealedContent | undefined> {
+    try {
+      return describeContent(await this.#download(url));
+    } catch (error) {
+      if (error instanceof VaultClientError && error.status === 404) return undefined;
+      throw error;
+    }
+  }
+
   #send(method: string, path: string, body?: Json | FormData): Promise<Json> {
     return send(this.url, method, path, body, this.tokens.accessToken);
   }
@@ -325,43 +431,6 @@ export class VaultClient {
     if (!response.ok) throw new VaultClientError(response.status, `GET ${pathname}`);
     return new Uint8Array(await response.arrayBuffer());
   }
-}
-
-async function send(
-  url: string,
-  method: string,
-  path: string,
-  body?: Json | URLSearchParams | FormData,
-  accessToken?: string,
-): Promise<Json> {
-  const isForm = body instanceof URLSearchParams || body instanceof FormData;
-  const response = await fetch(url + path, {
-    method,
-    headers: {
-      "bitwarden-client-version": "2026.6.0",
-      ...(accessToken === undefined ? {} : { authorization: `Bearer ${accessToken}` }),
-      ...(isForm || body === undefined ? {} : { "content-type": "application/json" }),
-    },
-    ...(body === undefined ? {} : { body: isForm ? body : JSON.stringify(body) }),
-  });
-  const answer = await response.text();
-  if (!response.ok) {
-    throw new VaultClientError(response.status, `${method} ${path}: ${response.status} ${answer}`);
-  }
-  return (answer === "" ? {} : JSON.parse(answer)) as Json;
-}
-
-function formWithFile(file: Uint8Array<ArrayBuffer>, name: string): FormData {
-  const form = new FormData();
-  form.set("data", new Blob([file], { type: "application/octet-stream" }), name);
-  return form;
-}
-
-/** @throws {Error} naming the field, if the answer lacks it. */
-function text(json: Json, field: string): string {
-  const value = json[field];
-  if (typeof value !== "string") throw new Error(`the server's answer has no ${field}`);
-  return value;
 }
 
 function byName(a: { readonly name: string }, b: { readonly name: string }): number {

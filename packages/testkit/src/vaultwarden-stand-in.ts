@@ -1,8 +1,12 @@
 /**
  * A process that behaves like Vaultwarden 1.37.2 towards its database, its files, its signals and its clients, for tests and for the demo.
  *
- * Not in it: organizations, two factors, mail, admin page, web vault, WebSockets, TLS, rate limits, and any verification that only a real
- * password manager needs.
+ * Not in it: organizations, two factors, mail, the admin page beyond its calls for `config.json` and backups, all jobs but the purge of
+ * Sends, web vault, WebSockets, TLS, rate limits, and any verification that only a real password manager needs. SIGUSR1 before it listens
+ * opens Node's inspector instead of killing it.
+ *
+ * Added for tests: `STAND_IN_UPLOAD_CHUNK_BYTES` and `STAND_IN_UPLOAD_CHUNK_MS` let a file grow slowly under its final name, and
+ * `POST /stand-in/purge-sends` runs the hourly job at once.
  */
 import { fileURLToPath } from "node:url";
 import { type RunningChild, startTypeScriptChild } from "./child-process.ts";

@@ -102,7 +102,7 @@ export type ReplicationErrorCode =
   | "STOPPED"
   /** Two options contradict each other. Leave one of them out. */
   | "OPTIONS_CONFLICT"
-  /** The helper process cannot be started, or keeps ending. */
+  /** The helper process cannot be started, or keeps ending; or the thread of a restore ended. Out of memory, most likely. */
   | "HELPER_FAILED";
 
 export class ReplicationError extends Error {

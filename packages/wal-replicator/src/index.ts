@@ -37,6 +37,7 @@ export {
 export type { Txid } from "./ltx/txid.ts";
 export { formatTxid, parseTxid } from "./ltx/txid.ts";
 export { type PreparedDatabase, type PrepareOptions, prepareDatabase } from "./prepare-database.ts";
+export { type RecoveryPoint, type RecoveryRange, recoveryRanges } from "./recovery-points.ts";
 export type { ReplicaErrorCode } from "./replica/replica-error.ts";
 export { ReplicaError } from "./replica/replica-error.ts";
 export { replicate } from "./replicate.ts";
@@ -49,11 +50,31 @@ export type {
   StopResult,
 } from "./replication.ts";
 export type { RestoreProgress, RestoreResult } from "./restore/restore.ts";
-export type { RestoredDatabase, RestoreIntoPlaceOptions } from "./restore/restore-into-place.ts";
+export type {
+  BuiltDatabase,
+  RestoredDatabase,
+  RestoreIntoPlaceOptions,
+} from "./restore/restore-into-place.ts";
 export { restoreIntoPlace } from "./restore/restore-into-place.ts";
 export { asidePath, finishSwap, listAside, swapDatabase } from "./restore/swap-database.ts";
 export { type RestoreReplicaOptions, restore } from "./restore-replica.ts";
+export { networkFileSystemOf } from "./ship/check-database.ts";
 export { chooseDatabase } from "./ship/choose-database.ts";
 export { spoolDirectory } from "./ship/spool.ts";
-export type { DatabaseClass } from "./sqlite/connection.ts";
+export { assertSqliteVersion, type DatabaseClass } from "./sqlite/connection.ts";
 export type { IfHeld, OnDivergence } from "./start/plan-start.ts";
+export type { ChainSegment, LevelGap, SegmentState } from "./verify/plan-chain.ts";
+export type { InstantsLost } from "./verify/plan-costs.ts";
+export type { ConfirmedPosition } from "./verify/plan-verification.ts";
+export type { Subset } from "./verify/read-files.ts";
+export type {
+  ReplicaVerification,
+  TimelineVerification,
+  TrialRestore,
+  VerifyProblem,
+} from "./verify/verification.ts";
+export {
+  type VerifyProgress,
+  type VerifyReplicaOptions,
+  verifyReplica,
+} from "./verify/verify-replica.ts";

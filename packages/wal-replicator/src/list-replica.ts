@@ -165,21 +165,28 @@ class Lines {
     return this.#newest.get(timeline)?.record.parent ?? null;
   }
 
-  /** The parent and its parents, each up to the TXID where the line left it. */
   ancestors(timeline: string): TimelinePosition[] {
-    const ancestors: TimelinePosition[] = [];
-    const seen = new Set([timeline]); // foreign records may name each other in a circle
-    let parent = this.parent(timeline);
-    while (parent !== null && !seen.has(parent.timeline)) {
-      seen.add(parent.timeline);
-      ancestors.push(parent);
-      const { txid } = parent;
-      const grandparent = this.parent(parent.timeline);
-      // A branch may lie before the parent's own branch point: then only that much of the grandparent counts.
-      parent = grandparent && (grandparent.txid <= txid ? grandparent : { ...grandparent, txid });
-    }
-    return ancestors;
+    return ancestorsOf(timeline, (name) => this.parent(name));
   }
+}
+
+/** The parent and its parents, each up to the TXID where the line left it. */
+export function ancestorsOf(
+  timeline: string,
+  parentOf: (timeline: string) => TimelinePosition | null,
+): TimelinePosition[] {
+  const ancestors: TimelinePosition[] = [];
+  const seen = new Set([timeline]); // foreign records may name each other in a circle
+  let parent = parentOf(timeline);
+  while (parent !== null && !seen.has(parent.timeline)) {
+    seen.add(parent.timeline);
+    ancestors.push(parent);
+    const { txid } = parent;
+    const grandparent = parentOf(parent.timeline);
+    // A branch may lie before the parent's own branch point: then only that much of the grandparent counts.
+    parent = grandparent && (grandparent.txid <= txid ? grandparent : { ...grandparent, txid });
+  }
+  return ancestors;
 }
 
 function listOne(

@@ -5,6 +5,7 @@ import { processStreams } from "./command-line/streams.ts";
 import { listCommand } from "./commands/list.ts";
 import { replicateCommand } from "./commands/replicate.ts";
 import { restoreCommand } from "./commands/restore.ts";
+import { verifyCommand } from "./commands/verify.ts";
 
 const { version } = JSON.parse(
   readFileSync(new URL("../package.json", import.meta.url), "utf8"),
@@ -16,7 +17,7 @@ const exitCode = await runCommandLine(
     description:
       "Streams a live SQLite database to an object store as a stock Litestream v0.5 replica, and restores it.",
     version,
-    commands: [replicateCommand, restoreCommand, listCommand],
+    commands: [replicateCommand, restoreCommand, listCommand, verifyCommand],
   },
   process.argv.slice(2),
   processStreams(),

@@ -20,6 +20,8 @@ export interface PrepareOptions
   > {
   /** Put the store's newest state in the place of the database that is there: `replicate` has refused it with `LOCAL_BEHIND`. Its message. */
   readonly restoreBecause?: string;
+  /** How a restored database is put in its place. Default: `swapDatabase`. */
+  readonly publish?: RestoreIntoPlaceOptions["publish"];
   readonly onProgress?: RestoreIntoPlaceOptions["onProgress"];
   readonly onRetry?: RestoreIntoPlaceOptions["onRetry"];
 }
@@ -73,11 +75,12 @@ export async function prepareDatabase(
 }
 
 async function restoreNewest(options: PrepareOptions, why: string): Promise<PreparedDatabase> {
-  const { database, replica, timelinesUnder, onProgress, onRetry, signal } = options;
+  const { database, replica, timelinesUnder, publish, onProgress, onRetry, signal } = options;
   const restored = await restoreIntoPlace({
     database,
     replica,
     ...(timelinesUnder === undefined ? {} : { timelinesUnder }),
+    ...(publish === undefined ? {} : { publish }),
     ...(onProgress === undefined ? {} : { onProgress }),
     ...(onRetry === undefined ? {} : { onRetry }),
     ...(signal === undefined ? {} : { signal }),

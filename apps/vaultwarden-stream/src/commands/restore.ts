@@ -1,14 +1,14 @@
-import { statSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
+import { manifestKey, type SyncRoot } from "@vaultwarden-stream/file-sync";
+import type { ObjectStore } from "@vaultwarden-stream/object-store";
 import {
   asidePath,
   chooseDatabase,
-  finishSwap,
   listAside,
   listReplica,
   parseTxid,
   restoreIntoPlace,
-  swapDatabase,
   type Txid,
 } from "wal-replicator";
 import {
@@ -18,14 +18,26 @@ import {
   confirm,
   exitCodes,
   formatBytes,
+  formatCount,
   interruptible,
   parseTime,
   usageError,
 } from "wal-replicator/command-line";
+import type { Config } from "../config/config.ts";
 import { refuseIfInUse } from "../daemon/exclusive-use.ts";
-import { describeStore, timelinesUnder } from "../daemon/vault-store.ts";
-import { describePoint, findRecoveryPoint } from "../restore/find-recovery-point.ts";
-import { readEverything } from "./run.ts";
+import { describeStore, openRetrying, timelinesUnder } from "../daemon/vault-store.ts";
+import { vaultPathsIn, vaultRoots } from "../files/vault-roots.ts";
+import { chooseFiles } from "../restore/choose-files.ts";
+import { describeFiles, filesJson, warnOfFiles } from "../restore/describe-files.ts";
+import {
+  describePoint,
+  findRecoveryPoint,
+  type WantedPoint,
+} from "../restore/find-recovery-point.ts";
+import { lineageOf } from "../restore/lineage.ts";
+import { publishVault, type RestoredFiles } from "../restore/restore-vault.ts";
+import { finishVaultSwap, forgetTreesAside, swapVault, treesAside } from "../restore/vault-swap.ts";
+import { readEverything } from "./read-settings.ts";
 
 interface RestoreOptions {
   readonly to?: string;
@@ -42,18 +54,22 @@ type RestoreCall = CommandCall<RestoreOptions>;
 /** Where the restored database goes. */
 interface Target {
   readonly database: string;
+  /** Of its files; none where only a database is wanted. */
+  readonly roots: readonly SyncRoot[];
   /** A vault will run on it, so the stream gets what it needs to go on from there. */
   readonly isDataFolder: boolean;
 }
 
 export const restoreCommand: CommandSpec<RestoreOptions> = {
   name: "restore",
-  summary: "bring the database back from the store; what was there is kept aside",
+  summary:
+    "bring the vault back from the store, database and files as of one moment; what was there is kept aside",
   args: [],
   options: [
     {
       flags: "--to <path>",
-      description: "a directory, or a file (default: the vault's data folder)",
+      description:
+        "a directory, or a file for the database alone (default: where the vault's settings have it)",
     },
     {
       flags: "--at <time>",
@@ -64,7 +80,7 @@ export const restoreCommand: CommandSpec<RestoreOptions> = {
     { flags: "--timeline <name>", description: "of this timeline, instead of the newest one" },
     { flags: "--dry-run", description: "say what would be restored, and write nothing" },
     { flags: "--undo", description: "bring back what the last restore kept aside" },
-    { flags: "--yes", description: "replace the database that is there without asking" },
+    { flags: "--yes", description: "replace the vault that is there without asking" },
   ],
   examples: [
     'vaultwarden-stream restore --to /tmp/look --at "2h ago"',
@@ -92,23 +108,15 @@ async function restore(call: RestoreCall, signal: AbortSignal): Promise<number> 
     ...(options.txid === undefined ? {} : { txid: options.txid }),
     ...(options.timeline === undefined ? {} : { timeline: options.timeline }),
   };
-  if (options.dryRun === true) {
-    const listing = await listReplica({ replica: config.store, timelinesUnder, signal });
-    const point = findRecoveryPoint(listing, wanted);
-    if (point === undefined) throw notReachable(describeStore(config.store));
-    output.result(
-      { dryRun: true, database: target.database, ...point },
-      `would restore ${describePoint(point.at, point.txid)} of timeline ${point.timeline} to ${target.database}`,
-    );
-    return exitCodes.done;
-  }
+  const store = openRetrying(config.store);
+  if (options.dryRun === true) return dryRun(call, { config, target, store, wanted, signal });
 
   await makeReady(call, target);
   const exists = statSync(target.database, { throwIfNoEntry: false }) !== undefined;
   if (exists) {
     await confirm(
       {
-        text: `Replace ${target.database}? What is there is kept beside it.`,
+        text: `Replace ${target.database}${target.roots.length === 0 ? "" : " and the vault's files"}? What is there is kept beside it.`,
         yes: options.yes === true,
         option: "--yes",
       },
@@ -116,7 +124,9 @@ async function restore(call: RestoreCall, signal: AbortSignal): Promise<number> 
       signal,
     );
   }
-  const progress = output.progress("restoring");
+  const progress = output.progress("restoring the database");
+  const filesProgress = output.progress("restoring files");
+  let files: RestoredFiles | undefined;
   const { result, aside } = await restoreIntoPlace({
     database: target.database,
     replica: config.store,
@@ -124,12 +134,27 @@ async function restore(call: RestoreCall, signal: AbortSignal): Promise<number> 
     ...wanted,
     keepsResumeState: target.isDataFolder,
     onProgress: ({ bytesDone, bytesTotal }) => progress.update(bytesDone, bytesTotal),
+    publish: async (built) => {
+      progress.clear();
+      files = await publishVault(built, {
+        database: target.database,
+        roots: target.roots,
+        location: config.store,
+        store,
+        at: options.at,
+        isExact: options.txid !== undefined,
+        onProgress: ({ bytes, bytesTotal }) => filesProgress.update(bytes, bytesTotal),
+        signal,
+      });
+    },
     signal,
   });
-  progress.clear();
+  filesProgress.clear();
   for (const key of result.damagedKeys) {
     output.warn(`${key} is damaged in the store; other files made up for it`, { key });
   }
+  if (files !== undefined) warnOfFiles(files, output);
+  const isWhole = files === undefined || files.pulled.bad.length === 0;
   output.result(
     {
       restored: true,
@@ -140,13 +165,56 @@ async function restore(call: RestoreCall, signal: AbortSignal): Promise<number> 
       pages: result.pageCount,
       bytes: result.pageCount * result.pageSize,
       rollingChecksum: result.rollingChecksum,
+      files: files === undefined ? null : filesJson(files),
       aside: aside ?? null,
     },
-    `restored ${describePoint(result.timestamp, result.txid)} to ${target.database}: ${formatBytes(result.pageCount * result.pageSize)}, verified${
+    `restored ${describePoint(result.timestamp, result.txid)}${files === undefined ? "" : `, ${describeFiles(files)}`} to ${target.database}: ${formatBytes(result.pageCount * result.pageSize)}, verified${
       aside === undefined
         ? ""
-        : `\nwhat was there is kept as ${aside}; \`restore --undo\` brings it back`
+        : `\nwhat was there is kept as ${aside}${files === undefined || files.aside.length === 0 ? "" : ` and ${files.aside.join(", ")}`}; \`restore --undo\` brings it back`
     }`,
+  );
+  return isWhole ? exitCodes.done : exitCodes.verificationFailed;
+}
+
+async function dryRun(
+  { output }: RestoreCall,
+  {
+    config,
+    target,
+    store,
+    wanted,
+    signal,
+  }: {
+    readonly config: Config;
+    readonly target: Target;
+    readonly store: ObjectStore;
+    readonly wanted: WantedPoint;
+    readonly signal: AbortSignal;
+  },
+): Promise<number> {
+  const listing = await listReplica({ replica: config.store, timelinesUnder, signal });
+  const point = findRecoveryPoint(listing, wanted);
+  if (point === undefined) throw notReachable(describeStore(config.store));
+  const chosen = await chooseFiles(store, {
+    lineage: lineageOf(listing, point.timeline),
+    at: wanted.before ?? (wanted.txid === undefined ? undefined : point.at),
+    // They are in the database, which nobody has fetched.
+    rows: new Map(),
+    roots: new Set(target.roots.map(({ name }) => name)),
+    signal,
+  });
+  const stored = chosen.entries.filter((entry) => entry.kind === "file");
+  const bytes = stored.reduce((sum, { size }) => sum + size, 0);
+  const manifest = chosen.manifest === undefined ? null : manifestKey(chosen.manifest);
+  output.result(
+    {
+      dryRun: true,
+      database: target.database,
+      ...point,
+      files: { manifest, files: stored.length, bytes },
+    },
+    `would restore ${describePoint(point.at, point.txid)} of timeline ${point.timeline} and ${formatCount(stored.length, "file")} (${formatBytes(bytes)}) to ${target.database}`,
   );
   return exitCodes.done;
 }
@@ -185,42 +253,53 @@ async function undo(call: RestoreCall, signal: AbortSignal): Promise<number> {
   );
   const hadDatabase = statSync(target.database, { throwIfNoEntry: false }) !== undefined;
   const aside = asidePath(target.database, new Date(streams.now()));
+  const suffix = aside.slice(target.database.length);
+  const trees = treesAside(incoming).map(({ live, aside: kept }) => ({
+    live,
+    // What was not there then is not there again.
+    incoming: existsSync(kept) ? kept : undefined,
+    aside: `${kept.slice(0, -suffix.length)}${suffix}`,
+  }));
   // Before the swap: unmarked, what we bring back would be an old volume to the next start.
   if (target.isDataFolder) await chooseDatabase(incoming);
-  await swapDatabase(target.database, { incoming, aside });
+  await swapVault(target.database, { database: { incoming, aside }, trees });
+  await forgetTreesAside(incoming);
   output.result(
     {
       restored: true,
       database: target.database,
       from: incoming,
+      trees: trees.map(({ live }) => live),
       aside: hadDatabase ? aside : null,
     },
-    `brought back ${incoming} to ${target.database}${hadDatabase ? `\nwhat was there is kept as ${aside}` : ""}`,
+    `brought back ${incoming}${trees.length === 0 ? "" : ` and ${trees.flatMap(({ incoming: kept }) => kept ?? []).join(", ")}`} to ${target.database}${hadDatabase ? `\nwhat was there is kept as ${aside}` : ""}`,
   );
   return exitCodes.done;
 }
 
 function findTarget(call: RestoreCall): {
-  config: ReturnType<typeof readEverything>["config"];
+  config: Config;
   target: Target;
 } {
   const { options, streams } = call;
   const { config, settings } = readEverything(streams.env, streams, { level: "warn" });
   if (options.to === undefined) {
-    return { config, target: { database: settings.database, isDataFolder: true } };
+    const roots = vaultRoots(settings.paths, config.files.include);
+    return { config, target: { database: settings.database, roots, isDataFolder: true } };
   }
   const path = resolve(options.to);
   const stats = statSync(path, { throwIfNoEntry: false });
   // What does not exist yet is a directory, unless it is written like a database.
   const isDirectory = stats === undefined ? !/\.(sqlite3?|db)$/i.test(path) : stats.isDirectory();
   const database = isDirectory ? join(path, basename(settings.database)) : path;
-  return { config, target: { database, isDataFolder: isDirectory } };
+  const roots = isDirectory ? vaultRoots(vaultPathsIn(path), config.files.include) : [];
+  return { config, target: { database, roots, isDataFolder: isDirectory } };
 }
 
 /** Nobody may use the target, and an earlier swap of it must have come to its end. */
 async function makeReady(call: RestoreCall, { database }: Target): Promise<void> {
   refuseIfInUse(database);
-  const aside = await finishSwap(database);
+  const aside = await finishVaultSwap(database);
   if (aside !== undefined) {
     call.output.warn(`finished an interrupted restore; what was there before is kept as ${aside}`);
   }

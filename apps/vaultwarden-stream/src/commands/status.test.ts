@@ -1,32 +1,10 @@
 import { expect, it } from "vitest";
-import type { DaemonStatus } from "../daemon/status-file.ts";
-import { describeStatus, formatStatus } from "./status.ts";
+import { exampleFiles, exampleStatus } from "../daemon/status-testing.ts";
+import { describeStatus } from "../health/status-report.ts";
+import { formatStatus } from "./status.ts";
 
 const nowMs = Date.parse("2026-11-24T22:00:10.000Z");
-const status: DaemonStatus = {
-  status: "ok",
-  role: "primary",
-  timestamp: 1_795_557_600,
-  datetime: "2026-11-24T22:00:00Z",
-  daemon: { pid: 7, startedTicks: "42" },
-  server: { pid: 8, startedTicks: "43" },
-  url: "http://127.0.0.1:8000",
-  database: "/data/db.sqlite3",
-  store: "/store",
-  createIfAbsent: "atomic",
-  epoch: 3,
-  timeline: "00000003-aaaaaaaa",
-  capturedTxid: "0000000000000009",
-  storedTxid: "0000000000000007",
-  storedAsOf: "2026-11-24T22:00:01.000Z",
-  waitingFiles: 2,
-  waitingBytes: 4_096,
-  waitingSince: "2026-11-24T22:00:02.500Z",
-  waitingFor: null,
-  leaseFailure: null,
-  fencedBy: null,
-  failure: null,
-};
+const status = exampleStatus;
 
 it("reports the lag in seconds and bytes, counted from the oldest file that waits", () => {
   const report = describeStatus(status, true, nowMs);
@@ -54,6 +32,29 @@ it("says that no daemon runs, and whether the last one ended cleanly", () => {
   expect(formatStatus(ended)).toContain("it ended cleanly at 2026-11-24T22:00:00Z");
 });
 
+it("says how the files are, and names those that cannot be stored", () => {
+  const report = describeStatus({ ...status, files: exampleFiles }, true, nowMs);
+  expect(report.filesLagSeconds).toBe(0);
+  expect(formatStatus(report)).toContain(
+    "files:         3 files in 2 places, 4.0 KiB; stored at 2026-11-24T21:59:00.000Z",
+  );
+  const waiting = {
+    ...exampleFiles,
+    state: "failing" as const,
+    reason: "no room",
+    waiting: 1,
+    held: 2,
+    backlogSince: "2026-11-24T22:00:00.000Z",
+    problems: [{ path: "attachments/a/b", why: "it is a link" }],
+  };
+  const late = describeStatus({ ...status, files: waiting }, true, nowMs);
+  expect(late.filesLagSeconds).toBe(10);
+  expect(formatStatus(late)).toContain(
+    "1 file waiting for 10.0 s, 2 deletions held back, failing: no room",
+  );
+  expect(formatStatus(late)).toContain("attachments/a/b: it is a link");
+});
+
 it("names a store that fails", () => {
   const failing = {
     ...status,
@@ -66,6 +67,19 @@ it("names a store that fails", () => {
 it.each([
   [{ createIfAbsent: "atomic" }, "second writer: prevented by the store"],
   [{ createIfAbsent: "unproved" }, "second writer: only detected"],
+  [{ lastProvenRestore: null }, "restore proof: never"],
+  [{ files: null }, "files:         nothing is known of"],
+  [
+    {
+      restoring: {
+        since: "2026-11-24T21:50:00.000Z",
+        progressAt: "2026-11-24T22:00:00.000Z",
+        bytesDone: 1_024,
+        bytesTotal: 4_096,
+      },
+    },
+    "restoring:     1.0 KiB of 4.0 KiB, since 2026-11-24T21:50:00.000Z",
+  ],
   [{ createIfAbsent: null }, "second writer: not known yet"],
   [{ epoch: null }, "no epoch until the store answers"],
   [

@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import {
   CommandError,
   type CommandSpec,
@@ -6,12 +5,11 @@ import {
   formatBytes,
   formatCount,
   formatDuration,
-  usageError,
 } from "wal-replicator/command-line";
-import { formatProblem } from "../config/config-problem.ts";
-import { readServerSettings } from "../config/server-settings.ts";
 import { isRunning } from "../daemon/process-identity.ts";
-import { type DaemonStatus, type EpochOwner, readStatusFile } from "../daemon/status-file.ts";
+import type { EpochOwner, FilesStatus } from "../daemon/status-file.ts";
+import { readDaemonStatus } from "../health/read-daemon-status.ts";
+import { describeStatus, type StatusReport } from "../health/status-report.ts";
 
 export const statusCommand: CommandSpec<object> = {
   name: "status",
@@ -21,17 +19,7 @@ export const statusCommand: CommandSpec<object> = {
   examples: ["vaultwarden-stream status", "docker exec vault vaultwarden-stream status --json"],
   doing: () => "looking at the daemon",
   run: async ({ output, streams }) => {
-    const { settings, errors } = readServerSettings(streams.env, process.cwd(), (path) =>
-      readFileSync(path, "utf8"),
-    );
-    if (settings === undefined) {
-      throw usageError(
-        "the vault's settings do not say where its database is",
-        errors.map(formatProblem).join("; "),
-        errors[0]?.remedy ?? "see --help",
-      );
-    }
-    const status = readStatusFile(settings.database);
+    const { settings, status } = readDaemonStatus(streams.env);
     if (status === undefined) {
       throw new CommandError("NO_DAEMON", {
         what: "there is nothing to report",
@@ -44,33 +32,6 @@ export const statusCommand: CommandSpec<object> = {
     return exitCodes.done;
   },
 };
-
-/** What `status --json` prints. */
-export interface StatusReport extends Omit<DaemonStatus, "daemon" | "server"> {
-  readonly running: boolean;
-  readonly pid: number;
-  readonly serverPid: number | null;
-  /** Age of the oldest captured commit that the store has not confirmed; 0 if none waits. */
-  readonly lagSeconds: number;
-  readonly lagBytes: number;
-}
-
-export function describeStatus(
-  status: DaemonStatus,
-  running: boolean,
-  nowMs: number,
-): StatusReport {
-  const { daemon, server, ...rest } = status;
-  const sinceMs = status.waitingSince === null ? nowMs : Date.parse(status.waitingSince);
-  return {
-    ...rest,
-    running,
-    pid: daemon.pid,
-    serverPid: running && server !== null ? server.pid : null,
-    lagSeconds: Math.max(0, Math.round((nowMs - sinceMs) / 100) / 10),
-    lagBytes: status.waitingBytes,
-  };
-}
 
 export function formatStatus(report: StatusReport): string {
   const lines: [string, string][] = [
@@ -87,7 +48,19 @@ export function formatStatus(report: StatusReport): string {
     ["lag", describeLag(report)],
   ];
   if (report.storedAsOf !== null) lines.push(["stored as of", report.storedAsOf]);
-  const { waitingFor, leaseFailure, fencedBy } = report;
+  lines.push(
+    ["files", describeFiles(report)],
+    ["restore proof", report.lastProvenRestore ?? "never"],
+  );
+  for (const { path, why } of report.files?.problems ?? []) lines.push(["", `${path}: ${why}`]);
+  const { restoring, waitingFor, leaseFailure, fencedBy } = report;
+  if (restoring !== null) {
+    const { bytesDone, bytesTotal, since } = restoring;
+    lines.push([
+      "restoring",
+      `${formatBytes(bytesDone)} of ${formatBytes(bytesTotal)}, since ${since}`,
+    ]);
+  }
   if (waitingFor !== null) {
     lines.push([
       "waits for",
@@ -108,7 +81,9 @@ export function formatStatus(report: StatusReport): string {
   }
   if (report.failure !== null)
     lines.push(["failure", `${report.failure.message} (${report.failure.code})`]);
-  return lines.map(([name, text]) => `${`${name}:`.padEnd(15)}${text}`).join("\n");
+  return lines
+    .map(([name, text]) => `${(name === "" ? "" : `${name}:`).padEnd(15)}${text}`)
+    .join("\n");
 }
 
 function describeSecondWriter({ createIfAbsent }: StatusReport): string {
@@ -136,4 +111,24 @@ function describePosition({ timeline, epoch, capturedTxid, storedTxid }: StatusR
 function describeLag({ lagSeconds, lagBytes, waitingFiles }: StatusReport): string {
   if (waitingFiles === 0) return "nothing waits for the store";
   return `${formatDuration(lagSeconds * 1_000)}, ${formatBytes(lagBytes)} in ${formatCount(waitingFiles, "file")}`;
+}
+
+function describeFiles({ files, filesLagSeconds }: StatusReport): string {
+  if (files === null) return "nothing is known of attachments, sends and keys yet";
+  const stored = `${formatCount(files.files, "file")} in ${formatCount(files.roots, "place")}, ${formatBytes(files.bytes)}`;
+  return [stored, describeBacklog(files, filesLagSeconds ?? 0)].join("; ");
+}
+
+function describeBacklog(
+  { state, reason, waiting, held, backlogSince, lastPush }: FilesStatus,
+  lagSeconds: number,
+): string {
+  const parts: string[] = [];
+  if (waiting > 0 || backlogSince !== null) {
+    parts.push(`${formatCount(waiting, "file")} waiting for ${formatDuration(lagSeconds * 1_000)}`);
+  }
+  if (held > 0) parts.push(`${formatCount(held, "deletion")} held back`);
+  if (state !== "ok") parts.push(`${state}${reason === undefined ? "" : `: ${reason}`}`);
+  if (parts.length > 0) return parts.join(", ");
+  return lastPush === null ? "nothing waits for the store" : `stored at ${lastPush}`;
 }

@@ -20,6 +20,52 @@ function errorNames(reading: ConfigReading): readonly string[] {
   return reading.errors.map(({ name }) => name);
 }
 
+/** What the predecessor's image sets, and the store that its user has to name. */
+const predecessor: Environment = {
+  S3_PROVIDER: "Cloudflare",
+  S3_BUCKET: "vault",
+  S3_ENDPOINT: "https://account.r2.cloudflarestorage.com",
+  S3_ACCESS_KEY_ID: "key",
+  S3_SECRET_ACCESS_KEY: "secret",
+  S3_PREFIX: "vaultwarden",
+  S3_REGION: "auto",
+  S3_ACL: "private",
+  S3_NO_CHECK_BUCKET: "true",
+  NODE_ROLE: "primary",
+  DEPLOYMENT_MODE: "persistent",
+  PRIMARY_SYNC_INTERVAL: "300",
+  SECONDARY_SYNC_INTERVAL: "3600",
+  RCLONE_REMOTE_NAME: "S3",
+  HEALTHCHECK_MAX_SYNC_AGE: "600",
+  LITESTREAM_DB_PATH: "/data/db.sqlite3",
+  LITESTREAM_SYNC_INTERVAL: "1s",
+  LITESTREAM_SNAPSHOT_INTERVAL: "30m",
+  LITESTREAM_RETENTION: "24h",
+  LITESTREAM_VALIDATION_INTERVAL: "",
+  LITESTREAM_SHUTDOWN_TIMEOUT: "30",
+  LITESTREAM_FORCE_PATH_STYLE: "false",
+  LITESTREAM_SKIP_VERIFY: "false",
+  SYNC_INCLUDE_ATTACHMENTS: "true",
+  SYNC_INCLUDE_SENDS: "true",
+  SYNC_INCLUDE_CONFIG: "true",
+  SYNC_INCLUDE_ICON_CACHE: "false",
+  SYNC_SHUTDOWN_TIMEOUT: "60",
+  BACKUP_ENABLED: "false",
+  BACKUP_CRON: "0 0 * * *",
+  BACKUP_FORMAT: "tar.gz",
+  BACKUP_RETENTION_DAYS: "30",
+  BACKUP_MIN_KEEP: "3",
+  BACKUP_ON_STARTUP: "false",
+  BACKUP_SHUTDOWN_TIMEOUT: "180",
+  BACKUP_REMOTES: "",
+  NOTIFICATION_URL: "",
+  NOTIFICATION_EVENTS: "",
+  NOTIFICATION_TIMEOUT: "10",
+  TAILSCALE_ENABLED: "false",
+  TAILSCALE_HOSTNAME: "vaultwarden",
+  I_REALLY_WANT_VOLATILE_STORAGE: "true",
+};
+
 describe("readConfig", () => {
   it("needs nothing but a store", () => {
     const { config, errors, warnings } = read({});
@@ -31,6 +77,15 @@ describe("readConfig", () => {
       onDivergence: "stop",
       deploymentMode: "persistent",
       syncIntervalMs: 1_000,
+      snapshotIntervalMs: 86_400_000,
+      retentionMs: 30 * 86_400_000,
+      files: {
+        include: { attachments: true, sends: true, config: true, iconCache: false },
+        lookIntervalMs: 300_000,
+        pushTimeoutMs: 60_000,
+      },
+      health: { maxSyncAgeMs: 600_000 },
+      statusHttp: { host: "127.0.0.1", port: 9464, token: undefined },
       tailTimeoutMs: 30_000,
       shutdownTimeoutMs: 300_000,
       vaultwardenBin: undefined,
@@ -58,7 +113,27 @@ describe("readConfig", () => {
     ["DEPLOYMENT_MODE", "serverless", { shutdownTimeoutMs: 10_000 }],
     ["REPLICATION_SYNC_INTERVAL", "", { syncIntervalMs: 1_000 }],
     ["BACKUP_ENABLED", "false", {}],
-    ["SYNC_INCLUDE_SENDS", "No", {}],
+    ["BACKUP_ENABLED", "0", {}],
+    ["SYNC_INCLUDE_ATTACHMENTS", "off", { files: { include: { attachments: false } } }],
+    ["SYNC_INCLUDE_SENDS", "No", { files: { include: { sends: false } } }],
+    ["SYNC_INCLUDE_CONFIG", "0", { files: { include: { config: false } } }],
+    ["SYNC_INCLUDE_ICON_CACHE", "TRUE", { files: { include: { iconCache: true } } }],
+    ["PRIMARY_SYNC_INTERVAL", "60", { files: { lookIntervalMs: 60_000 } }],
+    ["PRIMARY_SYNC_INTERVAL", "1m30s", { files: { lookIntervalMs: 90_000 } }],
+    ["SYNC_SHUTDOWN_TIMEOUT", "20", { files: { pushTimeoutMs: 20_000 } }],
+    ["FINAL_UPLOAD_TIMEOUT", "45", { files: { pushTimeoutMs: 45_000 } }],
+    ["HEALTHCHECK_MAX_SYNC_AGE", "900", { health: { maxSyncAgeMs: 900_000 } }],
+    ["HEALTHCHECK_SYNC_MAX_AGE", "900", { health: { maxSyncAgeMs: 900_000 } }],
+    ["REPLICATION_SNAPSHOT_INTERVAL", "12h", { snapshotIntervalMs: 43_200_000 }],
+    ["LITESTREAM_SNAPSHOT_INTERVAL", "30m", { snapshotIntervalMs: 1_800_000 }],
+    ["REPLICATION_RETENTION", "365d", { retentionMs: 365 * 86_400_000 }],
+    ["LITESTREAM_RETENTION", "24h", { retentionMs: 86_400_000 }],
+    ["STATUS_LISTEN", "localhost:80", { statusHttp: { host: "localhost", port: 80 } }],
+    ["STATUS_LISTEN", "127.8.0.1:0", { statusHttp: { host: "127.8.0.1", port: 0 } }],
+    ["STATUS_LISTEN", "[::1]:65535", { statusHttp: { host: "::1", port: 65_535 } }],
+    ["STATUS_TOKEN", "abc", { statusHttp: { token: "abc" } }],
+    ["DEPLOYMENT_MODE", "serverless", { tailTimeoutMs: 10_000, files: { pushTimeoutMs: 10_000 } }],
+    ["LITESTREAM_REPLICA_PATH", "vaultwarden/db.sqlite3", {}],
     ["RESTORE_DRILL_INTERVAL", "0", {}],
     ["S3_BUCKET", "", {}],
     ["ON_DIVERGENCE", "Remote", { onDivergence: "remote" }],
@@ -84,7 +159,25 @@ describe("readConfig", () => {
     ["STREAM_LOG_FORMAT", "xml", "write text, json"],
     ["BACKUP_ENABLED", "true", "backup archives come with a later release"],
     ["NOTIFICATION_URL", "https://ping", "notifications come with a later release"],
-    ["PRIMARY_SYNC_INTERVAL", "300", "attachments, sends and keys comes with a later release"],
+    ["RESTORE_DRILL_INTERVAL", "24h", "restore drills come with a later release"],
+    ["LITESTREAM_REPLICA_PATH", "elsewhere/db", "the import of the predecessor's bucket comes"],
+    ["PRIMARY_SYNC_INTERVAL", "0", "out of range"],
+    ["PRIMARY_SYNC_INTERVAL", "25d", "out of range"],
+    ["SYNC_INCLUDE_SENDS", "maybe", "write true or false"],
+    ["SYNC_SHUTDOWN_TIMEOUT", "soon", "write seconds, like 30"],
+    ["HEALTHCHECK_MAX_SYNC_AGE", "0", "out of range"],
+    ["REPLICATION_RETENTION", "0", "out of range"],
+    ["REPLICATION_RETENTION", "30", "write a number with its unit"],
+    ["STATUS_LISTEN", "9464", "write it like 127.0.0.1:9464"],
+    ["STATUS_LISTEN", "127.0.0.1:65536", "write it like 127.0.0.1:9464"],
+    ["STATUS_LISTEN", "[vault]:80", "write it like 127.0.0.1:9464"],
+    ["STATUS_LISTEN", "0.0.0.0:9464", "set STATUS_TOKEN_FILE=<file>", "STATUS_TOKEN"],
+    ["STATUS_LISTEN", "[::]:9464", "set STATUS_TOKEN_FILE=<file>", "STATUS_TOKEN"],
+    ["STATUS_LISTEN", "vault.example.org:80", "set STATUS_TOKEN_FILE=<file>", "STATUS_TOKEN"],
+    ["STATUS_TOKEN", "two words", "without spaces"],
+    ["RCLONE_FLAGS", "--transfers 4 --dry-run", "there is no rclone here"],
+    ["RCLONE_FLAGS", "--s3-server-side-encryption=aws:kms", "there is no rclone here"],
+    ["RCLONE_S3_SSE_CUSTOMER_KEY", "hunter2", "there is no rclone here"],
     ["ENCRYPTION_RECIPIENTS", "age1…", "encryption comes with a later release"],
     ["ENCRYPTION_KEY", "x", "there is no such setting"],
   ])("refuses %s=%s and says what to do", (name, value, remedy, reported = name) => {
@@ -117,20 +210,6 @@ describe("readConfig", () => {
     ]);
   });
 
-  it("never prints a value that may be a secret", () => {
-    const { errors, warnings } = read({
-      S3_SECRET_ACCESS_KEY: "hunter2",
-      BACKUP_PASSWORD: "hunter2",
-      ENCRYPTION_IDENTITY: "hunter2",
-      NOTIFICATION_URL: "https://hunter2",
-      S3_SECRT: "hunter2",
-      S3_ENDPOINT: "https://key:hunter2@s3.example.org",
-      S3_EXTRA_HEADERS: "hunter2",
-    });
-    expect(errors.length).toBeGreaterThan(3);
-    expect([...errors, ...warnings].map(formatProblem).join("\n")).not.toContain("hunter2");
-  });
-
   it("reads NAME_FILE without its final white space", () => {
     const { config } = read(
       { STORE_DIR: undefined, STORE_DIR_FILE: "/run/store" },
@@ -161,10 +240,58 @@ describe("readConfig", () => {
     expect(errorNames(other)).toEqual(["LITESTREAM_SYNC_INTERVAL"]);
   });
 
+  it("warns of each spelling of a past version, and refuses one that says something else", () => {
+    const old = read({ FINAL_UPLOAD_TIMEOUT: "30", HEALTHCHECK_SYNC_MAX_AGE: "700" });
+    expect(old.errors).toEqual([]);
+    expect(old.warnings.map(formatProblem)).toEqual([
+      "HEALTHCHECK_SYNC_MAX_AGE: it is the spelling of a past version, and still good; write HEALTHCHECK_MAX_SYNC_AGE",
+      "FINAL_UPLOAD_TIMEOUT: it is the spelling of a past version, and still good; write SYNC_SHUTDOWN_TIMEOUT",
+    ]);
+    const other = read({ FINAL_UPLOAD_TIMEOUT: "30", SYNC_SHUTDOWN_TIMEOUT: "60" });
+    expect(errorNames(other)).toEqual(["FINAL_UPLOAD_TIMEOUT"]);
+  });
+
+  it("lets other machines see the status only with a secret", () => {
+    const { config } = read({ STATUS_LISTEN: "0.0.0.0:9464", STATUS_TOKEN: "secret" });
+    expect(config?.statusHttp).toEqual({ host: "0.0.0.0", port: 9464, token: "secret" });
+  });
+
+  it("warns once of Tailscale, if it is on", () => {
+    const on = read({ TAILSCALE_ENABLED: "true", TAILSCALE_HOSTNAME: "v", TAILSCALE_AUTHKEY: "k" });
+    expect(on.warnings.map(({ name }) => name)).toEqual(["TAILSCALE_ENABLED"]);
+    expect(read({ TAILSCALE_ENABLED: "false", TAILSCALE_HOSTNAME: "v" }).warnings).toEqual([]);
+  });
+
+  it("starts in an environment of the predecessor, all its image's defaults and no backups", () => {
+    const { config, errors, warnings } = readConfig(predecessor, noFiles);
+    expect(errors).toEqual([]);
+    expect(config).toMatchObject({
+      syncIntervalMs: 1_000,
+      snapshotIntervalMs: 1_800_000,
+      retentionMs: 86_400_000,
+      tailTimeoutMs: 30_000,
+      files: { lookIntervalMs: 300_000, pushTimeoutMs: 60_000 },
+      health: { maxSyncAgeMs: 600_000 },
+    });
+    expect(warnings.map(({ name }) => name)).toEqual([
+      "SECONDARY_SYNC_INTERVAL",
+      expect.stringMatching(/^BACKUP_CRON, .*BACKUP_SHUTDOWN_TIMEOUT$/),
+      "NOTIFICATION_TIMEOUT",
+      "RCLONE_REMOTE_NAME",
+      expect.stringContaining("LITESTREAM_SYNC_INTERVAL = REPLICATION_SYNC_INTERVAL"),
+    ]);
+  });
+
   it("only warns about settings of a part that is switched off", () => {
     const { errors, warnings } = read({ BACKUP_CRON: "0 0 * * *", RCLONE_CONFIG_X_TYPE: "drive" });
     expect(errors).toEqual([]);
     expect(warnings.map(({ name }) => name)).toEqual(["BACKUP_CRON", "RCLONE_CONFIG_X_TYPE"]);
+    const unset = read({ RCLONE_DRY_RUN: "false", RCLONE_FLAGS: "-v --dry-run=false" });
+    expect(unset.errors).toEqual([]);
+    const off = read({ BACKUP_ENABLED_FILE: "/run/off" }, { "/run/off": "false\n" });
+    expect(off).toMatchObject({ errors: [], warnings: [] });
+    const on = read({ BACKUP_ENABLED_FILE: "/run/on" }, { "/run/on": "true\n" });
+    expect(errorNames(on)).toEqual(["BACKUP_ENABLED"]);
   });
 
   it("answers an unknown name of ours with the nearest known one, and leaves the server's alone", () => {

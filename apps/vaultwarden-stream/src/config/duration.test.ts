@@ -8,11 +8,12 @@ it.each([
   ["1.5s", 1_500],
   ["1h30m", 5_400_000],
   ["2d", 172_800_000],
+  ["365d", 31_536_000_000],
 ])("reads %s", (text, ms) => {
   expect(parseDurationMs(text)).toBe(ms);
 });
 
-it.each(["", "5", "1 s", "s", "-1s", "1h 30m", "1w", "1e3s", "25d", "99999999999999999999d"])(
+it.each(["", "5", "1 s", "s", "-1s", "1h 30m", "1w", "1e3s", "99999999999999999999d"])(
   "refuses %j as a duration",
   (text) => {
     expect(parseDurationMs(text)).toBeUndefined();

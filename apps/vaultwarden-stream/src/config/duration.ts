@@ -10,10 +10,10 @@ const unitMs: Readonly<Record<string, number>> = {
   d: 86_400_000,
 };
 
-/** Longer would not fit a timer of Node (2^31 − 1 ms) and is a slip of the keyboard. */
-const durationMsMax = 24 * 86_400_000;
+/** Whoever bounds a duration that a timer of Node has to wait for bounds it by this: 24 days, just under 2^31 ms. */
+export const timerMsMax: number = 24 * 86_400_000;
 
-/** @returns milliseconds, or undefined if the text is no duration from 0 to 24 days. `0` alone needs no unit. */
+/** @returns milliseconds, or undefined if the text is no duration. `0` alone needs no unit. */
 export function parseDurationMs(text: string): number | undefined {
   if (text === "0") return 0;
   if (!/^(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+$/.test(text)) return undefined;
@@ -21,7 +21,8 @@ export function parseDurationMs(text: string): number | undefined {
   for (const [, amount, unit] of text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h|d)/g)) {
     totalMs += Number(amount) * (unitMs[unit ?? ""] ?? Number.NaN);
   }
-  return totalMs <= durationMsMax ? Math.round(totalMs) : undefined;
+  const roundedMs = Math.round(totalMs);
+  return Number.isSafeInteger(roundedMs) ? roundedMs : undefined;
 }
 
 /** Like {@link parseDurationMs}, and a plain integer counts seconds. */

@@ -1,100 +1,65 @@
 /**
- * Variables of the contract whose part does not exist yet. Setting one is refused by name: somebody who sets it counts on what it
- * does, and a vault that only seems to be backed up, mailed about or encrypted is worse than one that does not start.
+ * Variables of the contract whose part does not exist yet. Whoever asks for the part is refused by name: they count on what it does,
+ * and a vault that only seems to be backed up, followed or encrypted is worse than one that does not start. Details of a part that nobody
+ * asks for are only warned about, so that an environment of the predecessor with the part switched off starts.
  */
-export interface LaterVariable {
-  readonly names: readonly string[];
+export interface LaterPart {
   /** What comes later, as the subject of "… with a later release". */
   readonly part: string;
   /** What to do today. */
   readonly remedy: string;
-  /** Values that ask for nothing, so they pass: a part that is switched off. */
-  readonly harmless?: readonly string[];
-  /** Without this variable being set to something that asks for the part, the others only get a warning. */
-  readonly switch?: string;
+  /** Names that ask for the part. */
+  readonly refused: readonly string[];
+  /** Values of them that do not, so they pass. @param prefix - S3_PREFIX in force. */
+  readonly asksForNothing?: (text: string, prefix: string) => boolean;
+  /** Details, and names that had no effect in the predecessor either. */
+  readonly idle?: readonly string[];
 }
 
-const off = ["false", "0", "no", "off"];
+const isOff = (text: string): boolean => /^(false|0|0s|no|off)$/i.test(text);
 
-export const laterVariables: readonly LaterVariable[] = [
+export const laterParts: readonly LaterPart[] = [
   {
-    names: ["PRIMARY_SYNC_INTERVAL", "SYNC_SHUTDOWN_TIMEOUT", "FINAL_UPLOAD_TIMEOUT"],
-    part: "storing attachments, sends and keys comes",
-    remedy: "remove it, and keep those files safe yourself until then",
-  },
-  {
-    names: [
-      "SYNC_INCLUDE_ATTACHMENTS",
-      "SYNC_INCLUDE_SENDS",
-      "SYNC_INCLUDE_CONFIG",
-      "SYNC_INCLUDE_ICON_CACHE",
-    ],
-    part: "storing attachments, sends and keys comes",
-    remedy: "remove it, and keep those files safe yourself until then",
-    harmless: off,
-  },
-  {
-    names: ["SECONDARY_SYNC_INTERVAL"],
     part: "a standby comes",
     remedy: "remove it",
-    switch: "NODE_ROLE",
+    // NODE_ROLE=secondary is refused by its own variable.
+    refused: [],
+    idle: ["SECONDARY_SYNC_INTERVAL"],
   },
   {
-    names: [
-      "HEALTHCHECK_MAX_SYNC_AGE",
-      "HEALTHCHECK_SYNC_MAX_AGE",
-      "STATUS_LISTEN",
-      "STATUS_TOKEN",
-    ],
-    part: "the health check comes",
-    remedy: "remove it, and use `vaultwarden-stream status` until then",
-  },
-  {
-    names: [
-      "REPLICATION_SNAPSHOT_INTERVAL",
-      "LITESTREAM_SNAPSHOT_INTERVAL",
-      "REPLICATION_RETENTION",
-      "LITESTREAM_RETENTION",
-    ],
-    part: "compaction and retention come",
-    remedy: "remove it: until then nothing that was stored is ever deleted",
-  },
-  {
-    names: ["RESTORE_DRILL_INTERVAL", "LITESTREAM_VALIDATION_INTERVAL"],
     part: "restore drills come",
     remedy:
       "remove it, or set it to 0, and try `vaultwarden-stream restore --to <directory>` yourself until then",
-    harmless: ["0", "0s"],
+    refused: ["RESTORE_DRILL_INTERVAL"],
+    asksForNothing: isOff,
+    idle: ["LITESTREAM_VALIDATION_INTERVAL"],
   },
   {
-    names: ["LITESTREAM_REPLICA_PATH"],
     part: "the import of the predecessor's bucket comes",
     remedy: "remove it",
+    refused: ["LITESTREAM_REPLICA_PATH"],
+    // Where it is looked for anyway, once there is an import.
+    asksForNothing: (text, prefix) => text === [prefix, "db.sqlite3"].filter(Boolean).join("/"),
   },
   {
-    names: [
-      "BACKUP_ENABLED",
-      ..."INTERVAL CRON ON_STARTUP FORMAT PASSWORD REMOTES EXTRA_REMOTES RETENTION_DAYS MIN_KEEP INCLUDE_ATTACHMENTS INCLUDE_SENDS INCLUDE_CONFIG INCLUDE_ICON_CACHE SHUTDOWN_TIMEOUT"
-        .split(" ")
-        .map((field) => `BACKUP_${field}`),
-      "RCLONE_REMOTE_NAME",
-      "RCLONE_FLAGS",
-    ],
     part: "backup archives come",
-    remedy: "remove it, or set BACKUP_ENABLED=false",
-    harmless: off,
-    switch: "BACKUP_ENABLED",
+    remedy: "remove it, or write BACKUP_ENABLED=false",
+    refused: ["BACKUP_ENABLED"],
+    asksForNothing: isOff,
+    idle: "INTERVAL CRON ON_STARTUP FORMAT PASSWORD REMOTES EXTRA_REMOTES RETENTION_DAYS MIN_KEEP INCLUDE_ATTACHMENTS INCLUDE_SENDS INCLUDE_CONFIG INCLUDE_ICON_CACHE SHUTDOWN_TIMEOUT"
+      .split(" ")
+      .map((field) => `BACKUP_${field}`),
   },
   {
-    names: ["NOTIFICATION_URL", "NOTIFICATION_EVENTS", "NOTIFICATION_TIMEOUT"],
     part: "notifications come",
     remedy: "remove it",
-    switch: "NOTIFICATION_URL",
+    refused: ["NOTIFICATION_URL"],
+    idle: ["NOTIFICATION_EVENTS", "NOTIFICATION_TIMEOUT"],
   },
   {
-    names: ["ENCRYPTION_RECIPIENTS", "ENCRYPTION_IDENTITY"],
     part: "encryption comes",
     remedy: "remove it: what is stored would NOT be encrypted",
+    refused: ["ENCRYPTION_RECIPIENTS", "ENCRYPTION_IDENTITY"],
   },
 ];
 
@@ -107,6 +72,8 @@ export const ourPrefixes: readonly string[] = [
   "LITESTREAM_",
   "NOTIFICATION_",
   "HEALTHCHECK_",
+  "RESTORE_DRILL_",
+  "STATUS_",
   "STREAM_",
   "STORE_",
 ];

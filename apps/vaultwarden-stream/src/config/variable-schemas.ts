@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { parseDurationMs, parseSecondsMs } from "./duration.ts";
+import { type ListenAddress, parseListenAddress } from "./listen-address.ts";
 
 /** From the text of a variable to its value. An issue's message is the remedy: it says what to write instead, and never holds the text itself. */
 export type VariableSchema<T = unknown> = z.ZodType<T, string>;
@@ -86,6 +87,15 @@ export function list<T>(item: VariableSchema<T>): VariableSchema<readonly T[]> {
         .filter((part) => part !== ""),
     )
     .pipe(z.array(item));
+}
+
+export function listenAddress(): VariableSchema<ListenAddress> {
+  return z.string().transform((given, context) => {
+    const address = parseListenAddress(given);
+    if (address !== undefined) return address;
+    context.addIssue({ code: "custom", message: "write it like 127.0.0.1:9464 or [::1]:9464" });
+    return z.NEVER;
+  });
 }
 
 /** What `matches` accepts, as it is. */

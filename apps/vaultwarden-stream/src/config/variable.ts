@@ -6,6 +6,8 @@ export interface Variable {
   readonly group: string;
   /** Other tools' names for it, still good. */
   readonly aliases?: readonly string[];
+  /** Spellings of past versions: still good, each with a warning. */
+  readonly oldNames?: readonly string[];
   /** Its value is never printed. */
   readonly isSecret?: true;
   /** Set to nothing is set: the schema gets the empty text. Otherwise empty is the same as unset. */

@@ -1,4 +1,4 @@
-import type { Environment } from "../config/config.ts";
+import type { Environment } from "../config/environment.ts";
 
 /** Everything that begins like this is ours, with our secrets among it: none of the server's business. */
 const ownPrefixes = [
@@ -47,7 +47,11 @@ export function childEnvironment(
   }
   // Its content is in `databaseConnInit`, and the server refuses to start with both.
   delete child["DATABASE_CONN_INIT_FILE"];
-  // The newline ends a comment that the user's text may end in.
-  child["DATABASE_CONN_INIT"] = `${databaseConnInit}\n;PRAGMA wal_autocheckpoint = 0;`;
+  child["DATABASE_CONN_INIT"] = childConnInit(databaseConnInit);
   return child;
+}
+
+/** The server's own statements, and ours on a line of their own: the newline ends a comment that the text may end in. */
+export function childConnInit(databaseConnInit: string): string {
+  return `${databaseConnInit}\n;PRAGMA wal_autocheckpoint = 0;`;
 }

@@ -1,6 +1,4 @@
-import { mkdirSync } from "node:fs";
-import { open, rename } from "node:fs/promises";
-import { dirname } from "node:path";
+import { writeDurably } from "../durable-file.ts";
 
 const pageSize = 4096;
 
@@ -11,21 +9,7 @@ const pageSize = 4096;
  * Durability point: when it resolves, the file survives a power cut. A crash before leaves no database.
  */
 export async function createEmptyDatabase(path: string): Promise<void> {
-  mkdirSync(dirname(path), { recursive: true });
-  const temporary = `${path}.new`;
-  {
-    await using file = await open(temporary, "w", 0o644);
-    await file.writeFile(emptyDatabasePage());
-    await file.sync();
-  }
-  await rename(temporary, path);
-  await syncDirectory(dirname(path));
-}
-
-/** Makes renames in the directory durable. */
-async function syncDirectory(path: string): Promise<void> {
-  await using directory = await open(path, "r");
-  await directory.sync();
+  await writeDurably(path, emptyDatabasePage(), 0o644);
 }
 
 /** The first page of an empty SQLite database (fileformat2.html, 1.3 and 1.6): header, and the empty leaf of `sqlite_schema`. The schema format stays 0: the first table sets it. */

@@ -1,9 +1,9 @@
 import type { StoreLocation } from "@vaultwarden-stream/object-store";
 import {
-  finishSwap,
   type IfHeld,
   type OnDivergence,
   type PreparedDatabase,
+  type PrepareOptions,
   prepareDatabase,
   type ReplicateOptions,
   type Replication,
@@ -13,6 +13,7 @@ import {
 } from "wal-replicator";
 import type { Logger } from "../logger.ts";
 import { describePoint } from "../restore/find-recovery-point.ts";
+import { finishVaultSwap } from "../restore/vault-swap.ts";
 import { createEmptyDatabase } from "./empty-database.ts";
 import { checkFirstRun } from "./first-run.ts";
 import { describeStore, timelinesUnder } from "./vault-store.ts";
@@ -26,12 +27,15 @@ export interface StartOptions {
   readonly syncIntervalMs: number;
   readonly log: Logger;
   readonly onEvent: (event: ReplicationEvent) => void;
+  /** Restores the vault's files with a restored database, and puts both in their place. */
+  readonly publish: PrepareOptions["publish"] & {};
+  readonly onRestoreProgress: PrepareOptions["onProgress"] & {};
   /** Aborts whatever the start waits for. */
   readonly signal: AbortSignal;
 }
 
 /**
- * Sees to it that there is a database (the one that is there, the store's, or on a first run an empty one) and starts its stream, as the
+ * Sees to it that there is a database (the one that is there, the store's with its files, or on a first run an empty one) and starts its stream, as the
  * engine's start table says. A database that lacks what the store has is kept aside and replaced by the store's, once.
  *
  * @throws {ObjectStoreError} if an answer of the store is needed and does not come; then nothing was written anywhere.
@@ -39,11 +43,11 @@ export interface StartOptions {
  */
 export async function openStream(options: StartOptions): Promise<Replication> {
   const { database, log, signal } = options;
-  const aside = await finishSwap(database);
+  const aside = await finishVaultSwap(database);
   if (aside !== undefined) {
     log.warn(`finished an interrupted restore; what was there before is kept as ${aside}`);
   }
-  const prepared = await prepareDatabase(shared(options));
+  const prepared = await prepareDatabase(preparation(options));
   if (prepared.outcome === "nothing-anywhere") await beginVault(options);
   else report(prepared, log);
   try {
@@ -53,7 +57,7 @@ export async function openStream(options: StartOptions): Promise<Replication> {
     const { message } = error as Error;
     log.warn(`the store is ahead of the database here: ${message}. Keeping it aside and restoring`);
     signal.throwIfAborted();
-    report(await prepareDatabase({ ...shared(options), restoreBecause: message }), log);
+    report(await prepareDatabase({ ...preparation(options), restoreBecause: message }), log);
     return start(options);
   }
 }
@@ -73,6 +77,11 @@ function start(options: StartOptions): Promise<Replication> {
 
 function shared({ database, store, ifHeld, onEvent, signal }: StartOptions): ReplicateOptions {
   return { database, replica: store, timelinesUnder, ifHeld, onEvent, signal };
+}
+
+function preparation(options: StartOptions): PrepareOptions {
+  const { publish, onRestoreProgress: onProgress } = options;
+  return { ...shared(options), publish, onProgress };
 }
 
 async function beginVault(options: StartOptions): Promise<void> {

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
@@ -6,6 +6,14 @@ import { readStatusFile, StatusFile, stateDirectory } from "./status-file.ts";
 
 let directory: string;
 let database: string;
+
+const whereItRuns = {
+  daemon: { pid: 7, startedTicks: "42" },
+  url: "http://127.0.0.1:8000",
+  aliveUrl: "http://127.0.0.1:8000/alive",
+  syncAgeMsMax: 600_000,
+  store: "/s",
+};
 
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), "status-"));
@@ -15,7 +23,7 @@ afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
 function open(): StatusFile {
   return new StatusFile(
-    { daemon: { pid: 7, startedTicks: "42" }, url: "http://127.0.0.1:8000", database, store: "/s" },
+    { ...whereItRuns, database },
     (error) => {
       throw error;
     },
@@ -52,16 +60,23 @@ it("knows no daemon where there is no file, or one that it does not understand",
   expect(readStatusFile(database)).toBeUndefined();
 });
 
+it("may be read by every user, whatever our umask is", () => {
+  const umask = process.umask(0o077);
+  try {
+    open().update({});
+  } finally {
+    process.umask(umask);
+  }
+  const state = stateDirectory(database);
+  expect(statSync(state).mode & 0o777).toBe(0o755);
+  expect(statSync(join(state, "status.json")).mode & 0o777).toBe(0o644);
+});
+
 it("goes on where the file cannot be written, and says so", () => {
   const trouble: unknown[] = [];
   writeFileSync(join(directory, "file"), "");
   const file = new StatusFile(
-    {
-      daemon: { pid: 7, startedTicks: "" },
-      url: "",
-      database: join(directory, "file", "db.sqlite3"),
-      store: "",
-    },
+    { ...whereItRuns, database: join(directory, "file", "db.sqlite3") },
     (error) => trouble.push(error),
   );
   file.update({});

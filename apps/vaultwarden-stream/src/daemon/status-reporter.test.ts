@@ -1,10 +1,11 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { FencedEvent, Position, Replication, ReplicationStatus } from "wal-replicator";
 import { readStatusFile, StatusFile } from "./status-file.ts";
 import { describeEvent, StatusReporter } from "./status-reporter.ts";
+import { exampleFiles, exampleStatus } from "./status-testing.ts";
 
 const now = new Date("2026-11-24T22:00:00.000Z");
 const fenced: FencedEvent = {
@@ -12,6 +13,8 @@ const fenced: FencedEvent = {
   by: { epoch: 4, host: "b", pid: 9, timeline: "00000004-bbbbbbbb" },
   message: "process 9 on b took epoch 4",
 };
+
+const { daemon, url, aliveUrl, syncAgeMsMax, store } = exampleStatus;
 
 describe("StatusReporter", () => {
   let directory: string;
@@ -29,7 +32,14 @@ describe("StatusReporter", () => {
     flushCount = 0;
     failures = { storeFailure: undefined, spoolFailure: undefined };
     const file = new StatusFile(
-      { daemon: { pid: 7, startedTicks: "" }, url: "", database, store: "" },
+      {
+        daemon,
+        url,
+        aliveUrl,
+        syncAgeMsMax,
+        store,
+        database,
+      },
       (error) => {
         throw error;
       },
@@ -102,6 +112,46 @@ describe("StatusReporter", () => {
     expect(readStatusFile(database)).toMatchObject({
       status: "error",
       failure: failures.spoolFailure,
+    });
+  });
+
+  it("says how far a restore is, until the stream runs", () => {
+    reporter.noteRestoring({ bytesDone: 1, bytesTotal: 4 });
+    // Called for every piece, and not written down for every piece.
+    reporter.noteRestoring({ bytesDone: 2, bytesTotal: 4 });
+    expect(readStatusFile(database)).toMatchObject({
+      restoring: { bytesDone: 1, bytesTotal: 4 },
+      streamingSince: null,
+    });
+    reporter.follow(replication());
+    expect(readStatusFile(database)?.restoring).toBe(null);
+    expect(readStatusFile(database)?.streamingSince).not.toBe(null);
+  });
+
+  it("says how the files are, twenty of the problems by name, and an error while they cannot be stored", async () => {
+    reporter.follow(replication());
+    const problems = Array.from({ length: 30 }, (_, index) => ({ path: `a/${index}`, why: "x" }));
+    reporter.noteFiles({ ...exampleFiles, state: "failing", reason: "no room", problems });
+    expect(readStatusFile(database)?.files?.problems).toHaveLength(20);
+    await vi.waitFor(() => expect(readStatusFile(database)?.status).toBe("error"));
+    expect(readStatusFile(database)).toMatchObject({
+      failure: { code: "FILES_FAILING", message: "no room" },
+      files: { state: "failing", files: 3 },
+    });
+    reporter.noteFiles(exampleFiles);
+    await vi.waitFor(() => expect(readStatusFile(database)?.status).toBe("ok"));
+  });
+
+  it("knows when the database was last written to, and nothing of it from an empty WAL", async () => {
+    writeFileSync(`${database}-wal`, "");
+    reporter.follow(replication());
+    await vi.waitFor(() => expect(readStatusFile(database)?.epoch).toBe(1));
+    expect(readStatusFile(database)?.lastCommitAt).toBe(null);
+    writeFileSync(`${database}-wal`, "a commit");
+    utimesSync(`${database}-wal`, now, now);
+    flushed.resolve({ timeline: "", txid: 1n as Position["txid"], rollingChecksum: "" });
+    await vi.waitFor(() => expect(readStatusFile(database)?.lastCommitAt).toBe(now.toISOString()), {
+      timeout: 5_000,
     });
   });
 

@@ -5,15 +5,24 @@ import {
   type Replication,
   type ReplicationEvent,
   type ReplicationStatus,
+  type RestoreProgress,
 } from "wal-replicator";
 import { formatTime } from "wal-replicator/command-line";
-import type { DaemonStatus, StatusFile } from "./status-file.ts";
+import {
+  type DaemonStatus,
+  type FilesStatus,
+  heartbeatMs,
+  type StatusFile,
+} from "./status-file.ts";
 
-/** How often the WAL is looked at, and how often the file is written although nothing happened. */
+/** How often the WAL is looked at. */
 const lookIntervalMs = 250;
-export const heartbeatMs = 30_000;
 /** A write so soon after another one may leave the same time on the WAL. */
 const walTimeStepMs = 50;
+/** A restore says how far it is for every piece; as often as this it is written down. */
+const restoreNoteMs = 1_000;
+/** Of the files that cannot be stored, so many are named. */
+const problemCountMax = 20;
 
 type StatusChanges = Parameters<StatusFile["update"]>[0];
 
@@ -33,7 +42,12 @@ export class StatusReporter {
   #writtenMs = 0;
   #flushing = false;
   #storedAsOf: Date | undefined;
+  /** 0: not known. */
+  #lastCommitMs = 0;
   #fenced: FencedEvent | undefined;
+  #files: FilesStatus | null = null;
+  #restoringSince: string | undefined;
+  #restoreNotedMs = Number.NEGATIVE_INFINITY;
 
   constructor(file: StatusFile, database: string) {
     this.#file = file;
@@ -48,8 +62,30 @@ export class StatusReporter {
     if (changes !== undefined) this.#file.update(changes);
   }
 
+  /** Takes how far the start's restore is: whoever looks at the vault's health has to tell a long restore from one that hangs. */
+  noteRestoring({
+    bytesDone,
+    bytesTotal,
+  }: Pick<RestoreProgress, "bytesDone" | "bytesTotal">): void {
+    if (performance.now() - this.#restoreNotedMs < restoreNoteMs) return;
+    this.#restoreNotedMs = performance.now();
+    const progressAt = formatTime(new Date());
+    this.#restoringSince ??= progressAt;
+    this.#file.update({
+      restoring: { since: this.#restoringSince, progressAt, bytesDone, bytesTotal },
+    });
+  }
+
+  /** Takes what the last look at the files, or the last push, has found. */
+  noteFiles(files: FilesStatus): void {
+    this.#changed = true;
+    this.#files = { ...files, problems: files.problems.slice(0, problemCountMax) };
+    this.#file.update({ files: this.#files });
+  }
+
   /** Reports on the stream from now on. */
   follow(replication: Replication): void {
+    this.#file.update({ restoring: null, streamingSince: formatTime(new Date()) });
     this.#timer = setInterval(() => void this.#look(replication), lookIntervalMs);
     void this.#look(replication);
   }
@@ -62,6 +98,8 @@ export class StatusReporter {
   async #look(replication: Replication): Promise<void> {
     const now = new Date();
     const wal = this.#lookAtWal();
+    // An empty WAL has its time from the checkpoint that emptied it.
+    if (wal.size > 0) this.#lastCommitMs = wal.mtimeMs;
     if (wal.text !== this.#walSeen) {
       if (!this.#flushing) {
         this.#walSeen = wal.text;
@@ -79,7 +117,12 @@ export class StatusReporter {
     const status = await replication.status().catch(() => undefined);
     // Without an answer the stream has ended, and whoever ended it writes the last word.
     if (status === undefined || this.#stopped.signal.aborted) return;
-    this.#file.update(describeStatus(status, this.#storedAsOf, this.#fenced));
+    const lastCommitAt = this.#lastCommitMs === 0 ? null : formatTime(this.#lastCommitMs);
+    this.#file.update({
+      ...describeStatus(status, this.#files, this.#fenced),
+      storedAsOf: this.#storedAsOf === undefined ? null : formatTime(this.#storedAsOf),
+      lastCommitAt,
+    });
   }
 
   async #flush(replication: Replication, asOf: Date): Promise<void> {
@@ -96,11 +139,11 @@ export class StatusReporter {
     }
   }
 
-  #lookAtWal(): { readonly text: string; readonly mtimeMs: number } {
+  #lookAtWal(): { readonly text: string; readonly size: number; readonly mtimeMs: number } {
     const stats = statSync(this.#walPath, { throwIfNoEntry: false });
-    if (stats === undefined) return { text: "missing", mtimeMs: 0 };
+    if (stats === undefined) return { text: "missing", size: 0, mtimeMs: 0 };
     const { ino, size, mtimeMs } = stats;
-    return { text: `${ino} ${size} ${mtimeMs}`, mtimeMs };
+    return { text: `${ino} ${size} ${mtimeMs}`, size, mtimeMs };
   }
 }
 
@@ -141,11 +184,11 @@ function describeFenced({
 
 function describeStatus(
   status: ReplicationStatus,
-  storedAsOf: Date | undefined,
+  files: FilesStatus | null,
   fenced: FencedEvent | undefined,
 ): StatusChanges {
-  // Without room here nothing is even captured: the worse of the two.
-  const failure = status.spoolFailure ?? status.storeFailure;
+  // Without room here nothing is even captured: the worst of them.
+  const failure = status.spoolFailure ?? status.storeFailure ?? filesFailure(files);
   return {
     status: failure === undefined ? "ok" : "error",
     createIfAbsent: status.createIfAbsent ?? null,
@@ -153,7 +196,6 @@ function describeStatus(
     timeline: status.timeline,
     capturedTxid: status.captured === undefined ? null : formatTxid(status.captured.txid),
     storedTxid: status.storedTxid === undefined ? null : formatTxid(status.storedTxid),
-    storedAsOf: storedAsOf === undefined ? null : formatTime(storedAsOf),
     waitingFiles: status.waitingFiles,
     waitingBytes: status.waitingBytes,
     waitingSince: status.waitingSinceMs === undefined ? null : formatTime(status.waitingSinceMs),
@@ -161,4 +203,9 @@ function describeStatus(
     // Whatever the store says: it is no longer about this vault's line.
     ...(fenced === undefined ? {} : describeFenced(fenced)),
   };
+}
+
+function filesFailure(files: FilesStatus | null): DaemonStatus["failure"] | undefined {
+  if (files?.state !== "failing") return undefined;
+  return { code: "FILES_FAILING", message: files.reason ?? "files of the vault cannot be stored" };
 }

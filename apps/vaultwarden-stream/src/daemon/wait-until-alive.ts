@@ -1,10 +1,8 @@
-import { get as httpGet, type RequestOptions } from "node:http";
-import { get as httpsGet } from "node:https";
 import { setTimeout as sleep } from "node:timers/promises";
+import { askAlive } from "../health/ask-alive.ts";
 
 const firstIntervalMs = 50;
 const intervalMsMax = 1_000;
-const answerTimeoutMs = 5_000;
 
 /**
  * Asks until the server answers: its ready line may be switched off, and is not ours to read.
@@ -18,29 +16,9 @@ export async function waitUntilAlive(
   const beganMs = performance.now();
   let intervalMs = firstIntervalMs;
   while (!signal.aborted) {
-    if (await isAlive(url, signal)) return performance.now() - beganMs;
+    if ((await askAlive(url, signal)).ok) return performance.now() - beganMs;
     await sleep(intervalMs, undefined, { signal }).catch(() => {}); // aborted: the loop ends
     intervalMs = Math.min(intervalMs * 1.2, intervalMsMax);
   }
   return undefined;
-}
-
-function isAlive(url: string, signal: AbortSignal): Promise<boolean> {
-  // On loopback the certificate is for another name; we ask whether it lives, not who it is.
-  const options: RequestOptions & { rejectUnauthorized: boolean } = {
-    rejectUnauthorized: false,
-    timeout: answerTimeoutMs,
-    agent: false,
-    signal,
-  };
-  return new Promise((resolve) => {
-    const get = url.startsWith("https:") ? httpsGet : httpGet;
-    const request = get(url, options, (response) => {
-      response.resume();
-      resolve(response.statusCode === 200);
-    });
-    request.on("timeout", () => request.destroy());
-    request.on("error", () => resolve(false));
-    request.on("close", () => resolve(false));
-  });
 }

@@ -42,12 +42,12 @@ export class DemoDaemon {
     return this.#until("the vault answers", () => this.#log.includes("the vault listens on"));
   }
 
-  /** Waits until the daemon's status says that every commit made before now is in the store. */
+  /** Waits until the daemon's status says that every commit made before now is in the store, and every file. */
   untilStored(): Promise<void> {
     const nowMs = Date.now();
     return this.#until("everything is stored", () => {
-      const storedAsOf = readStatusFile(this.#database)?.storedAsOf;
-      return typeof storedAsOf === "string" && Date.parse(storedAsOf) > nowMs;
+      const { storedAsOf = null, files } = readStatusFile(this.#database) ?? {};
+      return isLater(storedAsOf, nowMs) && isLater(files?.storedAsOf ?? null, nowMs);
     });
   }
 
@@ -78,6 +78,10 @@ export class DemoDaemon {
     }
     throw new Error(`waited in vain until ${what}; the daemon said:\n${this.#log}`);
   }
+}
+
+function isLater(time: string | null, thanMs: number): boolean {
+  return time !== null && Date.parse(time) > thanMs;
 }
 
 /** Runs the `restore` command. @returns what it printed. @throws {Error} with what it said, if it failed. */
@@ -122,6 +126,9 @@ function runEntry(
         STORE_DIR: paths.store,
         I_REALLY_WANT_VOLATILE_STORAGE: "true",
         WEB_VAULT_ENABLED: "false",
+        STATUS_LISTEN: "127.0.0.1:0",
+        // Changes are seen at once; this is how soon a look proves that there are none.
+        PRIMARY_SYNC_INTERVAL: "1",
         ...environment,
       },
     },

@@ -2,7 +2,6 @@
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
-import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { PoolTimeoutError } from "./pool.ts";
 
@@ -15,7 +14,11 @@ interface Exchange {
 
 type Answer =
   | { readonly json: unknown; readonly status?: number }
-  | { readonly text: string; readonly status?: number }
+  | {
+      readonly text: string;
+      readonly status?: number;
+      readonly headers?: Readonly<Record<string, string>>;
+    }
   | { readonly filePath: string };
 
 export interface Route {
@@ -98,25 +101,6 @@ export async function readForm(request: IncomingMessage): Promise<URLSearchParam
   return new URLSearchParams((await readBody(request)).toString());
 }
 
-/** The file of a multipart body's field `data`. @throws {HttpProblem} 400 without one. */
-export async function readUpload(request: IncomingMessage): Promise<File> {
-  const contentType = request.headers["content-type"] ?? "";
-  const body = new Response(Readable.toWeb(request) as unknown as ReadableStream, {
-    headers: { "content-type": contentType },
-  });
-  let data: unknown;
-  try {
-    data = (await body.formData()).get("data");
-  } catch (cause) {
-    throw new HttpProblem("the upload was cut short, or is no multipart body", {
-      status: 413,
-      cause,
-    });
-  }
-  if (data instanceof File) return data;
-  throw new HttpProblem("no file in the field `data`", { status: 400 });
-}
-
 async function readBody(request: IncomingMessage): Promise<Buffer> {
   const chunks: Buffer[] = [];
   for await (const chunk of request) chunks.push(chunk as Buffer);
@@ -135,7 +119,7 @@ async function answer(
     else if ("json" in answered) sendJson(response, answered.status ?? 200, answered.json);
     else
       response
-        .writeHead(answered.status ?? 200, { "content-type": "text/plain" })
+        .writeHead(answered.status ?? 200, { "content-type": "text/plain", ...answered.headers })
         .end(answered.text);
   } catch (error) {
     if (response.headersSent) {

@@ -61,7 +61,13 @@ test("the purge deletes Sends that have passed their date, their directory first
   const pool = new Pool(settings);
   const nowMs = Date.UTC(2026, 10, 24);
   const signingKey = readOrCreateSigningKey(settings.rsaKeyPath);
-  const vault: Vault = { settings, pool, signingKey, nowMs: () => nowMs };
+  const vault: Vault = {
+    settings,
+    reloadSettings: () => {},
+    pool,
+    signingKey,
+    nowMs: () => nowMs,
+  };
   for (const [uuid, day] of [
     ["past", "23"],
     ["future", "25"],

@@ -2,11 +2,12 @@
 import { randomBytes } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { downloadUrl, storeUpload } from "./attachment-files.ts";
-import { HttpProblem, type Route, readJson, readUpload } from "./http.ts";
+import { downloadUrl } from "./attachment-url.ts";
+import { HttpProblem, type Route, readJson } from "./http.ts";
 import type { Row } from "./pool.ts";
 import { describeCipher, findCipher } from "./routes-ciphers.ts";
 import { readToken } from "./signing-key.ts";
+import { receiveUpload } from "./upload.ts";
 import {
   authenticate,
   column,
@@ -61,7 +62,7 @@ export function attachmentRoutes(vault: Vault): Route[] {
           parameter("id"),
           parameter("attachmentId"),
         );
-        const upload = await readUpload(request);
+        await using upload = await receiveUpload(vault, request);
         const announced = Number(attachment["file_size"]);
         if (Math.abs(upload.size - announced) > leewayBytes) {
           throw new HttpProblem(`Attachment size mismatch: ${upload.size}, not ${announced}`, {
@@ -71,7 +72,7 @@ export function attachmentRoutes(vault: Vault): Route[] {
         if (upload.size !== announced) {
           await replaceRow(vault, "attachments", { ...attachment, file_size: upload.size });
         }
-        await storeUpload(vault, upload, filePath(parameter("id"), parameter("attachmentId")), "w");
+        await upload.copyTo(filePath(parameter("id"), parameter("attachmentId")), "w");
         await touchUser(vault, user["uuid"] ?? null);
         return { json: {} };
       },

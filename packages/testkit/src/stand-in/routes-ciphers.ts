@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { downloadUrl } from "./attachment-files.ts";
+import { downloadUrl } from "./attachment-url.ts";
 import { cipherData, cipherJson } from "./cipher-json.ts";
 import { HttpProblem, type Route, readJson } from "./http.ts";
 import type { Row, SqlValue } from "./pool.ts";

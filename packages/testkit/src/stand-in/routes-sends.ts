@@ -1,13 +1,13 @@
-/** Sends, text and file (v2): row, then file. Deletion: directory, then row. */
+/** Sends: text, file (v2: row, then file) and file by the deprecated call (file, then row). Deletion: directory, then row. */
 import { randomBytes, randomUUID } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { storeUpload } from "./attachment-files.ts";
 import { parseJson } from "./cipher-json.ts";
-import { HttpProblem, type Route, readJson, readUpload } from "./http.ts";
+import { HttpProblem, type Route, readJson } from "./http.ts";
 import type { Row } from "./pool.ts";
 import { sendJson, uuidOfAccessId } from "./send-json.ts";
 import { readToken, signToken } from "./signing-key.ts";
+import { receiveUpload, type Upload } from "./upload.ts";
 import {
   authenticate,
   column,
@@ -36,7 +36,25 @@ export function sendRoutes(vault: Vault): Route[] {
       handle: async ({ request }) => {
         const user = await authenticate(vault, request);
         const body = await readJson(request);
-        return { json: sendJson(await createSend(vault, user, body, 0, body["text"] ?? {})) };
+        const send = newSend(vault, user, body, 0, body["text"] ?? {});
+        await saveSend(vault, send);
+        await touchUser(vault, send["user_uuid"] ?? null);
+        return { json: sendJson(send) };
+      },
+    },
+    {
+      method: "POST",
+      path: "/api/sends/file",
+      handle: async ({ request }) => {
+        const user = await authenticate(vault, request);
+        await using upload = await receiveUpload(vault, request);
+        const body = parseModel(upload);
+        const data = newFileData(body, upload.size);
+        const send = newSend(vault, user, body, 1, data);
+        await upload.copyTo(filePath(send["uuid"] as string, data.id), "wx");
+        await saveSend(vault, send);
+        await touchUser(vault, send["user_uuid"] ?? null);
+        return { json: sendJson(send) };
       },
     },
     {
@@ -45,13 +63,9 @@ export function sendRoutes(vault: Vault): Route[] {
       handle: async ({ request }) => {
         const user = await authenticate(vault, request);
         const body = await readJson(request);
-        const data: FileData & { sizeName: string } = {
-          fileName: requiredText((body["file"] ?? {}) as Record<string, unknown>, "fileName"),
-          id: randomBytes(32).toString("hex"),
-          size: Number(body["fileLength"]),
-          sizeName: `${body["fileLength"]} bytes`,
-        };
-        const send = await createSend(vault, user, body, 1, data);
+        const data = newFileData(body, Number(body["fileLength"]));
+        const send = newSend(vault, user, body, 1, data);
+        await saveSend(vault, send);
         return {
           json: {
             object: "send-fileUpload",
@@ -68,12 +82,12 @@ export function sendRoutes(vault: Vault): Route[] {
       handle: async ({ request, parameter }) => {
         const user = await authenticate(vault, request);
         const data = fileData(await findSend(vault, user, parameter("id")), parameter("fileId"));
-        const upload = await readUpload(request);
+        await using upload = await receiveUpload(vault, request);
         if (upload.size !== data.size || upload.name !== data.fileName) {
           throw new HttpProblem("Send file size or name does not match", { status: 400 });
         }
         try {
-          await storeUpload(vault, upload, filePath(parameter("id"), data.id), "wx");
+          await upload.copyTo(filePath(parameter("id"), data.id), "wx");
         } catch (error) {
           if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
           throw new HttpProblem("Send file has already been uploaded.", {
@@ -81,6 +95,7 @@ export function sendRoutes(vault: Vault): Route[] {
             cause: error,
           });
         }
+        await touchUser(vault, user["uuid"] ?? null);
         return { json: {} };
       },
     },
@@ -90,6 +105,7 @@ export function sendRoutes(vault: Vault): Route[] {
       handle: async ({ request, parameter }) => {
         const user = await authenticate(vault, request);
         await deleteSend(vault, await findSend(vault, user, parameter("id")));
+        await touchUser(vault, user["uuid"] ?? null);
         return { json: {} };
       },
     },
@@ -141,22 +157,27 @@ export function sendRoutes(vault: Vault): Route[] {
   ];
 }
 
-/** Deletes what has passed its deletion date: the hourly job. All files of the tree can vanish so, lawfully. */
-export async function purgeSends(vault: Vault): Promise<void> {
+/**
+ * Deletes what has passed its deletion date: the hourly job. All files of the tree can vanish so, lawfully.
+ *
+ * @returns how many Sends that were.
+ */
+export async function purgeSends(vault: Vault): Promise<number> {
   const expired = await vault.pool.read(
     "SELECT * FROM sends WHERE deletion_date < ?",
     formatTimestamp(vault.nowMs()),
   );
   for (const send of expired) await deleteSend(vault, send);
+  return expired.length;
 }
 
-async function createSend(
+function newSend(
   vault: Vault,
   user: Row,
   body: Readonly<Record<string, unknown>>,
   type: 0 | 1,
   data: unknown,
-): Promise<Row> {
+): Row {
   const deletionMs = Date.parse(requiredText(body, "deletionDate"));
   if (!(deletionMs - vault.nowMs() <= 31 * 86_400_000)) {
     throw new HttpProblem("You cannot have a Send with a deletion date that far into the future.", {
@@ -164,7 +185,7 @@ async function createSend(
     });
   }
   const now = formatTimestamp(vault.nowMs());
-  const send: Row = {
+  return {
     uuid: randomUUID(),
     user_uuid: user["uuid"] ?? null,
     organization_uuid: null,
@@ -182,24 +203,54 @@ async function createSend(
     disabled: body["disabled"] === true ? 1 : 0,
     hide_email: body["hideEmail"] === true ? 1 : 0,
   };
-  await saveSend(vault, send);
-  return send;
 }
 
+function newFileData(
+  body: Readonly<Record<string, unknown>>,
+  size: number,
+): FileData & { readonly sizeName: string } {
+  return {
+    fileName: requiredText((body["file"] ?? {}) as Record<string, unknown>, "fileName"),
+    id: randomBytes(32).toString("hex"),
+    size,
+    sizeName: `${size} bytes`,
+  };
+}
+
+/** @throws {HttpProblem} 400, if the form's field `model` is no JSON object. */
+function parseModel(upload: Upload): Record<string, unknown> {
+  try {
+    const parsed: unknown = JSON.parse(upload.fields.get("model") ?? "");
+    if (typeof parsed === "object" && parsed !== null) return parsed as Record<string, unknown>;
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+  }
+  throw new HttpProblem("no JSON object in the field `model`", { status: 400 });
+}
+
+/** Two commits: the account's revision date, then the row. */
 async function saveSend(vault: Vault, send: Row): Promise<void> {
   await touchUser(vault, send["user_uuid"] ?? null);
   await replaceRow(vault, "sends", send);
-  await touchUser(vault, send["user_uuid"] ?? null);
 }
 
+/** Three commits of one frame each: of the statements that change a Send, this one updates its row instead of replacing it. */
 async function countAccess(vault: Vault, send: Row): Promise<void> {
-  await saveSend(vault, { ...send, access_count: Number(send["access_count"]) + 1 });
+  await touchUser(vault, send["user_uuid"] ?? null);
+  await vault.pool.write(
+    "UPDATE sends SET access_count = access_count + 1, revision_date = ? WHERE uuid = ?",
+    formatTimestamp(vault.nowMs()),
+    send["uuid"] as string,
+  );
+  await touchUser(vault, send["user_uuid"] ?? null);
 }
 
 async function deleteSend(vault: Vault, send: Row): Promise<void> {
   const uuid = send["uuid"] as string;
   await touchUser(vault, send["user_uuid"] ?? null);
-  await rm(join(vault.settings.sendsFolder, uuid), { recursive: true, force: true });
+  if (send["atype"] === 1) {
+    await rm(join(vault.settings.sendsFolder, uuid), { recursive: true, force: true });
+  }
   await vault.pool.write("DELETE FROM sends WHERE uuid = ?", uuid);
 }
 

@@ -1,7 +1,8 @@
 import type { Route } from "./http.ts";
+import { purgeSends } from "./routes-sends.ts";
 import { emulatedVersion, serverVersion, type Vault } from "./vault.ts";
 
-/** `/alive` and what needs no login. */
+/** `/alive`, what needs no login, and a call of ours for tests: `POST /stand-in/purge-sends` runs the hourly job now. */
 export function statusRoutes(vault: Vault): Route[] {
   const alive: Route["handle"] = async () => {
     await vault.pool.check();
@@ -28,6 +29,11 @@ export function statusRoutes(vault: Vault): Route[] {
           object: "config",
         },
       }),
+    },
+    {
+      method: "POST",
+      path: "/stand-in/purge-sends",
+      handle: async () => ({ json: { purged: await purgeSends(vault) } }),
     },
     {
       method: "GET",

@@ -1,5 +1,5 @@
 /** The process from its start to its end: order of events, signals and exit codes are the server's. */
-import { accessSync, mkdirSync, readFileSync } from "node:fs";
+import { accessSync, closeSync, mkdirSync, openSync, readFileSync, writeSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { resolve } from "node:path";
@@ -8,6 +8,7 @@ import { backUpDatabase } from "./backup.ts";
 import { createListener } from "./http.ts";
 import { migrate } from "./migrations.ts";
 import { Pool } from "./pool.ts";
+import { adminRoutes } from "./routes-admin.ts";
 import { attachmentRoutes } from "./routes-attachments.ts";
 import { cipherRoutes } from "./routes-ciphers.ts";
 import { identityRoutes } from "./routes-identity.ts";
@@ -17,7 +18,13 @@ import { readSettings, type Settings, StartFailure } from "./settings.ts";
 import { readOrCreateSigningKey } from "./signing-key.ts";
 import type { Vault } from "./vault.ts";
 
-type Log = (level: "INFO" | "WARN" | "ERROR", message: string) => void;
+interface Log {
+  (level: "INFO" | "WARN" | "ERROR", message: string): void;
+  /** Opens `LOG_FILE` by its name again, for whoever has moved it away. */
+  reopen(): void;
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
  * Starts the server and resolves when it listens. It ends the process itself, on a signal.
@@ -26,9 +33,7 @@ type Log = (level: "INFO" | "WARN" | "ERROR", message: string) => void;
  *
  * @throws {StartFailure} with the exit code.
  */
-export async function runServer(
-  environment: Readonly<Record<string, string | undefined>>,
-): Promise<void> {
+export async function runServer(environment: Environment): Promise<void> {
   const settings = readSettings(environment);
   const log = createLog(settings);
   refuseVolatileStorage(settings, environment);
@@ -41,7 +46,16 @@ export async function runServer(
     throw new StartFailure(`thread 'main' panicked: ${String(cause)}`, { exitCode: 101, cause });
   }
   const pool = await openPool(settings, log);
-  const vault: Vault = { settings, pool, signingKey, nowMs: () => Date.now() };
+  const vault: Vault = {
+    settings,
+    reloadSettings() {
+      const { signupsAllowed } = readSettings(environment);
+      vault.settings = { ...vault.settings, signupsAllowed };
+    },
+    pool,
+    signingKey,
+    nowMs: () => Date.now(),
+  };
   startJobs(vault, log);
   const { listener, openCount } = createListener(
     [
@@ -50,6 +64,7 @@ export async function runServer(
       ...attachmentRoutes(vault),
       ...cipherRoutes(vault),
       ...sendRoutes(vault),
+      ...adminRoutes(vault),
     ],
     settings.basePath,
     (message) => log("ERROR", message),
@@ -100,7 +115,7 @@ function handleSignals(vault: Vault, log: Log, stop: () => Promise<void>): void 
     }
   });
   // Without a log file it stays lethal.
-  if (vault.settings.logFile !== undefined) process.on("SIGHUP", () => {});
+  if (vault.settings.logFile !== undefined) process.on("SIGHUP", log.reopen);
 }
 
 /** Grace and mercy, in which open requests may end; then their connections are cut. What still runs a second later makes the exit code 1. */
@@ -136,10 +151,7 @@ function startJobs(vault: Vault, log: Log): void {
 }
 
 /** In a container, an anonymous volume under the data folder is refused: it would be gone with the container. */
-function refuseVolatileStorage(
-  settings: Settings,
-  environment: Readonly<Record<string, string | undefined>>,
-): void {
+function refuseVolatileStorage(settings: Settings, environment: Environment): void {
   // Any value counts, even an empty one.
   if (environment["I_REALLY_WANT_VOLATILE_STORAGE"] !== undefined) return;
   let mounts: string;
@@ -157,12 +169,22 @@ function refuseVolatileStorage(
     throw new StartFailure(`No persistent volume: ${folder} would be lost`, { exitCode: 1 });
 }
 
-function createLog(settings: Settings): Log {
-  return (level, message) => {
-    if (level === "INFO" && !settings.logsInfo) return;
+/** Lines to stdout, and to `LOG_FILE` if it is set. */
+function createLog({ logFile, logsInfo }: Settings): Log {
+  const openFile = () => (logFile === undefined ? undefined : openSync(logFile, "a"));
+  let file = openFile();
+  const log = (level: "INFO" | "WARN" | "ERROR", message: string): void => {
+    if (level === "INFO" && !logsInfo) return;
     const time = new Date().toISOString().replace("T", " ").slice(0, 23);
-    process.stdout.write(`[${time}][start][${level}] ${message}\n`);
+    const line = `[${time}][start][${level}] ${message}\n`;
+    if (file !== undefined) writeSync(file, line);
+    process.stdout.write(line);
   };
+  const reopen = (): void => {
+    if (file !== undefined) closeSync(file);
+    file = openFile();
+  };
+  return Object.assign(log, { reopen });
 }
 
 function bracketed(address: string): string {

@@ -5,11 +5,13 @@
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { parseEnv } from "node:util";
+import { readConfigFile } from "./config-file.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
 export interface Settings {
   readonly dataFolder: string;
+  readonly configPath: string;
   readonly attachmentsFolder: string;
   readonly sendsFolder: string;
   readonly tmpFolder: string;
@@ -28,6 +30,8 @@ export interface Settings {
   readonly jobPollIntervalMs: number;
   readonly passwordIterations: number;
   readonly signupsAllowed: boolean;
+  /** Compared as it is: no Argon2 here. */
+  readonly adminToken: string | undefined;
   readonly logFile: string | undefined;
   readonly logsInfo: boolean;
   readonly domainOrigin: string;
@@ -37,6 +41,10 @@ export interface Settings {
   readonly port: number;
   readonly shutdownGraceMs: number;
   readonly shutdownMercyMs: number;
+  /** Of ours, for tests: an upload is copied to its final name in pieces of so many bytes … */
+  readonly uploadChunkBytes: number;
+  /** … with a pause before each. */
+  readonly uploadChunkMs: number;
 }
 
 /** The start ends here, with the exit code that the server has for it. */
@@ -62,9 +70,8 @@ export function readSettings(processEnvironment: Environment): Settings {
   const fromEnvironment = (name: string): string | undefined => readVariable(environment, name);
   const dataFolder = fromEnvironment("DATA_FOLDER") ?? "data";
   mkdirSync(dataFolder, { recursive: true });
-  const configFile = readConfigFile(
-    fromEnvironment("CONFIG_FILE") ?? join(dataFolder, "config.json"),
-  );
+  const configPath = fromEnvironment("CONFIG_FILE") ?? join(dataFolder, "config.json");
+  const configFile = readConfigFile(configPath);
 
   const text = (name: string): string | undefined => {
     const configured = configFile[name.toLowerCase()];
@@ -78,11 +85,12 @@ export function readSettings(processEnvironment: Environment): Settings {
     parseInteger(text(name)) ?? byDefault;
 
   const database = parseDatabaseUrl(text("DATABASE_URL") ?? `sqlite://${dataFolder}/db.sqlite3`);
-  const domain = new URL(text("DOMAIN") ?? "http://localhost");
+  const domain = parseDomain(text("DOMAIN") ?? "http://localhost");
   const connInit = text("DATABASE_CONN_INIT");
   const shutdown = environment["ROCKET_SHUTDOWN"] ?? "";
   return {
     dataFolder,
+    configPath,
     attachmentsFolder: text("ATTACHMENTS_FOLDER") ?? join(dataFolder, "attachments"),
     sendsFolder: text("SENDS_FOLDER") ?? join(dataFolder, "sends"),
     tmpFolder: text("TMP_FOLDER") ?? join(dataFolder, "tmp"),
@@ -100,6 +108,7 @@ export function readSettings(processEnvironment: Environment): Settings {
     jobPollIntervalMs: integer("JOB_POLL_INTERVAL_MS", 30_000),
     passwordIterations: integer("PASSWORD_ITERATIONS", 600_000),
     signupsAllowed: boolean("SIGNUPS_ALLOWED", true),
+    adminToken: text("ADMIN_TOKEN") || undefined,
     logFile: text("LOG_FILE"),
     logsInfo: !/^(warn|error|off)$/i.test(text("LOG_LEVEL") ?? "info"),
     domainOrigin: domain.origin,
@@ -108,15 +117,19 @@ export function readSettings(processEnvironment: Environment): Settings {
     port: parsePort(environment["ROCKET_PORT"]),
     shutdownGraceMs: Number(/grace\s*=\s*(\d+)/.exec(shutdown)?.[1] ?? 2) * 1000,
     shutdownMercyMs: Number(/mercy\s*=\s*(\d+)/.exec(shutdown)?.[1] ?? 3) * 1000,
+    uploadChunkBytes: parseInteger(environment["STAND_IN_UPLOAD_CHUNK_BYTES"]) || 65_536,
+    uploadChunkMs: parseInteger(environment["STAND_IN_UPLOAD_CHUNK_MS"]) ?? 0,
   };
 }
 
+/** `ENV_FILE`, or `.env` in the working directory, which may be missing. */
 function readEnvFile(environment: Environment): Environment {
-  const path = environment["ENV_FILE"];
-  if (path === undefined) return {};
+  const named = readVariable(environment, "ENV_FILE");
+  const path = named ?? ".env";
   try {
     return parseEnv(readFileSync(path, "utf8")) as Environment;
   } catch (cause) {
+    if (named === undefined && (cause as NodeJS.ErrnoException).code === "ENOENT") return {};
     throw new StartFailure(`ENV_FILE ${path} cannot be read`, { exitCode: 255, cause });
   }
 }
@@ -132,16 +145,6 @@ function readVariable(environment: Environment, name: string): string | undefine
     return readFileSync(path, "utf8").trim();
   } catch (cause) {
     throw new StartFailure(`${name}_FILE ${path} cannot be read`, { exitCode: 12, cause });
-  }
-}
-
-/** An unreadable file is ignored in silence, wholly: that is the server's behaviour, which tests of the daemon rely on. */
-function readConfigFile(path: string): Readonly<Record<string, unknown>> {
-  try {
-    const parsed: unknown = JSON.parse(readFileSync(path, "utf8"));
-    return typeof parsed === "object" && parsed !== null ? (parsed as Record<string, unknown>) : {};
-  } catch {
-    return {};
   }
 }
 
@@ -177,6 +180,15 @@ function parseDatabaseUrl(url: string): { path: string; readOnly: boolean } {
     path: isUri ? decodeURIComponent(literalPath) : literalPath,
     readOnly: new URLSearchParams(query).get("mode") === "ro",
   };
+}
+
+function parseDomain(domain: string): URL {
+  if (!/^https?:\/\//.test(domain) || !URL.canParse(domain)) {
+    throw new StartFailure("DOMAIN variable needs to contain the protocol (http, https)", {
+      exitCode: 12,
+    });
+  }
+  return new URL(domain);
 }
 
 function parsePort(text: string | undefined): number {

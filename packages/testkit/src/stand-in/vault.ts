@@ -7,7 +7,9 @@ import type { Settings } from "./settings.ts";
 import { readToken } from "./signing-key.ts";
 
 export interface Vault {
-  readonly settings: Settings;
+  settings: Settings;
+  /** Takes over what the admin page has changed, as far as it holds before the next start: whether new accounts are allowed. */
+  reloadSettings(): void;
   readonly pool: Pool;
   readonly signingKey: KeyObject;
   nowMs(): number;
@@ -17,7 +19,10 @@ export interface Vault {
 export const serverVersion = "1.37.2";
 export const emulatedVersion = "2025.12.0";
 
-export function issuer(vault: Vault, purpose: "login" | "file_download" | "send"): string {
+export function issuer(
+  vault: Vault,
+  purpose: "login" | "file_download" | "send" | "admin",
+): string {
   return `${vault.settings.domainOrigin}|${purpose}`;
 }
 

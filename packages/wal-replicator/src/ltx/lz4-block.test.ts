@@ -102,6 +102,38 @@ describe("BlockDecompressor", () => {
     }
   });
 
+  test("takes a broken block for nothing else than the library does", () => {
+    const mixed = concat([filled(100, 7), Uint8Array.from({ length: 312 }, (_, i) => i * i * 7)]);
+    // Of few sequences, so that it is our own code that reads it.
+    const sample = concat([mixed, mixed.subarray(50, 150)]);
+    const block = compress(new BlockCompressor(), sample);
+    let accepted = 0;
+    for (let at = 0; at < block.length; at++) {
+      for (let value = 0; value < 256; value++) {
+        const broken = block.slice();
+        broken[at] = value;
+        let expected: Uint8Array | undefined;
+        try {
+          expected = referenceDecompress(broken, 512);
+        } catch {
+          // The library refuses it.
+        }
+        let found: Uint8Array | undefined;
+        try {
+          found = decompress(broken);
+          accepted += 1;
+        } catch {
+          // And so do we.
+        }
+        if (expected?.length !== 512) expected = undefined;
+        if (found === undefined || expected === undefined) expect(found).toBe(expected);
+        else expect(Buffer.compare(found, expected)).toBe(0);
+      }
+    }
+    // The block as it is, and with other literals.
+    expect(accepted).toBeGreaterThan(1000);
+  });
+
   test("touches nothing outside of the page, whatever byte is wrong", () => {
     const room = new Uint8Array(512 + 64);
     const block = compress(

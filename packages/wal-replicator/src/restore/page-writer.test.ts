@@ -67,4 +67,25 @@ describe("PageWriter", () => {
     for (let pgno = 1; pgno <= pageCount; pgno += 1) writer.write(pgno, noisePage(4096, 1));
     await expect(writer.flush()).rejects.toMatchObject({ code: "EBADF" });
   });
+
+  it("keeps the disk busy meanwhile, and says that it failed", async () => {
+    await using handle = await open(join(directory, "failing-disk"), "w+");
+    let syncs = 0;
+    const full = Object.assign(new Error("no space left on device"), { code: "ENOSPC" });
+    handle.datasync = async () => {
+      syncs += 1;
+      throw full;
+    };
+    const writer = new PageWriter(handle, 65_536);
+    const page = noisePage(65_536, 1);
+    const write = async (): Promise<void> => {
+      for (let pgno = 1; pgno <= (80 << 20) / page.length; pgno += 1) {
+        writer.write(pgno, page);
+        if (writer.isBusy) await writer.ready();
+      }
+      await writer.flush();
+    };
+    await expect(write()).rejects.toBe(full);
+    expect(syncs).toBe(1);
+  });
 });

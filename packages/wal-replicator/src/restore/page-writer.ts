@@ -3,7 +3,8 @@ import type { FileHandle } from "node:fs/promises";
 
 /**
  * Writes pages of one database file, most of them in ascending order: adjacent pages are gathered into large writes, which go on
- * while the caller decodes the next. Short runs are written at once, since a thread costs more than they do.
+ * while the caller decodes the next. Short runs are written at once, since a thread costs more than they do. The disk is kept busy
+ * meanwhile, but nothing is durable before the caller has synced the file.
  *
  * Writes under way overtake each other: the caller writes no page twice.
  */
@@ -16,6 +17,9 @@ export class PageWriter {
   #filled = 0;
   /** The page that would continue the batch. */
   #nextPgno = 0;
+  /** Bytes since the disk was last told to begin. */
+  #unsynced = 0;
+  #isSyncing = false;
   #failure: { readonly error: unknown } | undefined;
 
   constructor(handle: FileHandle, pageSize: number) {
@@ -71,6 +75,22 @@ export class PageWriter {
         this.#free.push(batch);
       });
     this.#underWay.add(writing);
+    this.#unsynced += length;
+    if (this.#unsynced >= syncBytes && !this.#isSyncing) this.#beginSync();
+  }
+
+  /** Lets the disk write while more comes, so that the caller's sync at the end is short. Nobody waits for it. */
+  #beginSync(): void {
+    this.#unsynced = 0;
+    this.#isSyncing = true;
+    this.#handle.datasync().then(
+      () => {
+        this.#isSyncing = false;
+      },
+      (error: unknown) => {
+        this.#failure ??= { error };
+      },
+    );
   }
 
   #throwFailure(): void {
@@ -82,6 +102,8 @@ export class PageWriter {
 const batchBytes = 1 << 20;
 const shortBytesMax = 1 << 16;
 const writesMax = 4;
+/** The fewer, the more often the file system writes its journal too. */
+const syncBytes = 1 << 26;
 
 async function writeFully(
   handle: FileHandle,

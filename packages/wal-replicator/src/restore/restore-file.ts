@@ -15,6 +15,13 @@ import {
 import { basename, dirname, join, resolve } from "node:path";
 import { ReplicaError } from "../replica/replica-error.ts";
 
+/** A file that a database is written to. */
+export interface OpenTarget {
+  /** Of the target, for messages. */
+  readonly path: string;
+  readonly handle: FileHandle;
+}
+
 /**
  * The database while it is restored: `<target>.restore-<random>.tmp` beside the target, so that a rename can put it in place.
  *

@@ -19,9 +19,23 @@ export interface RestoreIntoPlaceOptions {
   readonly timeline?: string;
   /** Leave what a stream needs to go on from here: for a database that an application will run on. Default true. */
   readonly keepsResumeState?: boolean;
+  /**
+   * Puts the restored database in its place, instead of `swapDatabase` alone: for a host that swaps other files in with it. It has to call
+   * `swapDatabase` with these names, and to see to it that a kill in between is finished at the next start.
+   */
+  readonly publish?: (restored: BuiltDatabase) => Promise<void>;
   readonly onProgress?: (progress: RestoreProgress) => void;
   readonly onRetry?: (notice: RetryNotice) => void;
   readonly signal?: AbortSignal;
+}
+
+/** A restored and verified database that lies beside its place. */
+export interface BuiltDatabase {
+  readonly result: RestoreResult;
+  /** Where it lies, on the same file system. It may be read; nothing else may be done to it. */
+  readonly incoming: string;
+  /** Where what is in its place now has to go. */
+  readonly aside: string;
 }
 
 export interface RestoredDatabase {
@@ -39,7 +53,7 @@ export interface RestoredDatabase {
 export async function restoreIntoPlace(
   options: RestoreIntoPlaceOptions,
 ): Promise<RestoredDatabase> {
-  const { database, keepsResumeState = true, ...rest } = options;
+  const { database, keepsResumeState = true, publish, ...rest } = options;
   const incoming = incomingPath(database);
   discardIncoming(database);
   const result = await restore({ ...rest, target: incoming });
@@ -48,7 +62,8 @@ export async function restoreIntoPlace(
   options.signal?.throwIfAborted();
   const hadDatabase = statSync(database, { throwIfNoEntry: false }) !== undefined;
   const aside = asidePath(database, new Date());
-  await swapDatabase(database, { incoming, aside });
+  if (publish === undefined) await swapDatabase(database, { incoming, aside });
+  else await publish({ result, incoming, aside });
   return { result, aside: hadDatabase ? aside : undefined };
 }
 

@@ -43,13 +43,15 @@ async function makeReplica(): Promise<{ readonly store: string; readonly databas
   return { store, database };
 }
 
-describe("a restore that is killed", () => {
+describe.each(["local", "thread"])("a restore that is killed (%s)", (where) => {
   it("leaves the target and its WAL as they were, and the next one clears up and succeeds", async () => {
     const { store, database } = await makeReplica();
     const targetDirectory = join(directory, "target");
     const path = join(targetDirectory, "vault.db");
     const run = (when: string) =>
-      startTypeScriptChild(entry, { arguments: [store, path, when] }).exited;
+      startTypeScriptChild(entry, {
+        arguments: [store, path, when, where],
+      }).exited;
     expect((await run("done")).code).toBe(0);
     await writeFile(path, "old database");
     await writeFile(`${path}-wal`, "old WAL");

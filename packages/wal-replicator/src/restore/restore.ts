@@ -3,13 +3,14 @@ import type { Txid } from "../ltx/txid.ts";
 import type { ReplicaRoot } from "../replica/replica.ts";
 import { ReplicaError } from "../replica/replica-error.ts";
 import type { PageChecksums } from "../ship/page-checksums.ts";
-import { applyFiles, FileDamaged } from "./apply-ltx.ts";
+import { type ApplyOptions, applyFiles } from "./apply-ltx.ts";
+import { FileDamaged } from "./part-applier.ts";
 import type { LineageTarget } from "./plan-lineage.ts";
 import { type DatabaseRestorePlan, readRestorePlan } from "./read-plan.ts";
 import { RestoreFile } from "./restore-file.ts";
 import { checkIntegrity } from "./verify-database.ts";
 
-export interface RestoreOptions extends LineageTarget {
+export interface RestoreOptions extends LineageTarget, Pick<ApplyOptions, "threadBytesMin"> {
   readonly root: ReplicaRoot;
   /** Path of the database file to make. Its directory is created if it is missing. */
   readonly path: string;
@@ -62,6 +63,7 @@ export interface RestoreResult {
  * levels hold the same. Durability point: when it resolves, the database survives a power cut under its name.
  *
  * @throws {ReplicaError} with any code but `EPOCH_HELD`; errors of the store and the abort reason as they are.
+ * @throws {ReplicationError} `HELPER_FAILED` if the thread that applies the files of a large database ended by itself.
  */
 export async function restoreDatabase(options: RestoreOptions): Promise<RestoreResult> {
   const { root, path, signal } = options;

@@ -26,7 +26,7 @@ export function checkDatabase(path: string): "wal" | "rollback" {
   if (!stats.isFile()) {
     throw new FormatError("DATABASE_BAD_HEADER", `${path} is not a file`);
   }
-  const network = networkFileSystems.get(statfsSync(path).type);
+  const network = networkFileSystemOf(path);
   if (network !== undefined) {
     throw new ReplicationError(
       "DATABASE_ON_NETWORK",
@@ -39,6 +39,11 @@ export function checkDatabase(path: string): "wal" | "rollback" {
   // An empty file is an empty database that no connection has given a journal mode yet.
   if (count === 0) return "rollback";
   return decodeDatabaseHeader(head.subarray(0, count)).journalMode;
+}
+
+/** @returns what the file or directory lies on, if it is a network file system: a database cannot be streamed there. */
+export function networkFileSystemOf(path: string): string | undefined {
+  return networkFileSystems.get(statfsSync(path).type);
 }
 
 /** `statfs(2)` magic numbers. */

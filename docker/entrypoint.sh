@@ -1,0 +1,7 @@
+#!/bin/sh
+# The first process of the container, at the path that the predecessor had for it. A word that is no program is a command of
+# vaultwarden-stream: `docker run … restore --dry-run`.
+[ $# -gt 0 ] || set -- run
+command -v -- "$1" >/dev/null || set -- vaultwarden-stream "$@"
+# tini passes signals on and reaps what others leave behind, as a first process has to; Node can only wait for its own children.
+exec tini -s -- "$@"

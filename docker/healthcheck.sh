@@ -1,0 +1,3 @@
+#!/bin/sh
+# The predecessor's path.
+exec vaultwarden-stream healthcheck "$@"
