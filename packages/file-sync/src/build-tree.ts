@@ -32,6 +32,9 @@ export interface PullProgress {
   readonly bytesTotal: number;
 }
 
+/** So many files are opened, synced and settled for each request that may be under way: else requests wait for the disk. */
+const filesPerRequest = 3;
+
 export interface BuildOptions {
   readonly store: ObjectStore;
   readonly places: readonly TreePlace[];
@@ -104,7 +107,7 @@ class TreeBuilder {
     }
     at?.("directories-made");
     this.#tellProgress();
-    await runParallel(contents, parallel, signal, (content, either) =>
+    await runParallel(contents, parallel * filesPerRequest, signal, (content, either) =>
       this.#writeContent(content, either),
     );
     at?.("files-written");

@@ -689,13 +689,21 @@ describe("failures", () => {
     });
     const pusher = await rig.open({ store, uploadsMax: 1 });
     await expect(rig.push(pusher)).rejects.toBeInstanceOf(ObjectStoreError);
-    expect(pathsOf((await rig.newest())?.entries)).toEqual(["files", "files/a"]);
-    expect(pusher.status().backlogSince).toBeDefined();
+    // What was begun beside the one that failed comes to its end.
+    expect(pathsOf((await rig.newest())?.entries)).toEqual(["files", "files/a", "files/c"]);
+    expect(pusher.status()).toMatchObject({
+      unstored: ["files/b"],
+      backlogSince: expect.any(Date) as Date,
+    });
     isBroken = false;
     await rig.push(pusher);
     expect((await rig.newest())?.entries).toEqual(readTree("files", rig.files));
-    expect(sent).toEqual(["1", "22", "22", "333"].map((text) => digest(Buffer.from(text))));
-    expect(pusher.status()).toMatchObject({ failure: undefined, backlogSince: undefined });
+    expect(sent).toEqual(["1", "22", "333", "22"].map((text) => digest(Buffer.from(text))));
+    expect(pusher.status()).toMatchObject({
+      failure: undefined,
+      backlogSince: undefined,
+      unstored: [],
+    });
   });
 
   test("a blob that was stored long ago and never named is stored again: a prune may have been there", async () => {

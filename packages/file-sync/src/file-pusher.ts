@@ -4,6 +4,7 @@
  * A push looks at everything, plans, stores new blobs, and commits by one manifest; then the pointer, which nobody relies on. An
  * unchanged tree makes no request. Whatever fails or is killed before the manifest leaves blobs that nothing names.
  */
+import { LimitedStore } from "@vaultwarden-stream/object-store";
 import { BlobWriter } from "./blob-writer.ts";
 import { runBounded } from "./bounded.ts";
 import { FileUnreadError } from "./digest.ts";
@@ -33,6 +34,8 @@ export async function openFilePusher(options: FilePusherOptions): Promise<FilePu
 }
 
 const uploadsMaxUsual = 4;
+/** So many files are read and checked for each upload that may be under way: else uploads wait for the disk. */
+const filesPerUpload = 4;
 const batchBytesMaxUsual = 256 * 1024 * 1024;
 
 /** One look and at most one manifest. */
@@ -61,13 +64,16 @@ class Pusher implements FilePusher {
   readonly #board: NoteBoard;
   #lookedAt: Date | undefined;
   #backlogSince: Date | undefined;
+  /** What the last look found to be stored, and is not yet. */
+  #unstored: ReadonlySet<string> = new Set();
   #failure: unknown;
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(options: FilePusherOptions, looker: Looker) {
     this.#options = options;
     this.#looker = looker;
-    this.#blobs = new BlobWriter(options.store, options);
+    const { store, uploadsMax = uploadsMaxUsual } = options;
+    this.#blobs = new BlobWriter(new LimitedStore(store, uploadsMax), options);
     this.#manifests = new ManifestLog(options, options.base);
     this.#board = new NoteBoard(options.onEvent);
     this.#blobs.setNamed(this.#manifests.entries);
@@ -86,6 +92,7 @@ class Pusher implements FilePusher {
       files: files.length,
       bytes: files.reduce((sum, { size }) => sum + size, 0),
       notes: this.#board.notes,
+      unstored: [...this.#unstored],
       lookedAt: this.#lookedAt,
       pushedAt: this.#manifests.newest?.time,
       backlogSince: this.#backlogSince,
@@ -135,6 +142,7 @@ class Pusher implements FilePusher {
     const time = now();
     const plan = await this.#looker.look(base, signal);
     const open = plan.files.filter(({ path }) => !failed.has(path));
+    this.#unstored = new Set(plan.files.map(({ path }) => path));
     const batch = firstBatch(open, batchBytesMax);
     const stored = await this.#store(batch, signal);
 
@@ -160,6 +168,7 @@ class Pusher implements FilePusher {
     if (isMoved) return { manifest: undefined, isSettling: false, isUnfinished: true };
     const manifest = await this.#manifests.commit(state, stored.sent, signal);
     this.#blobs.setNamed(this.#manifests.entries);
+    this.#unstored = new Set([...this.#unstored].filter((path) => !isStored.has(path)));
     if (stored.failure !== undefined) throw stored.failure.error;
     this.#lookedAt = time;
     if (!isLeft && !this.#isWaiting) this.#backlogSince = undefined;
@@ -174,7 +183,7 @@ class Pusher implements FilePusher {
     const sent = { blobs: 0, bytes: 0 };
     let failure: Stored["failure"];
     const bounds = {
-      countMax: uploadsMax,
+      countMax: uploadsMax * filesPerUpload,
       bytesMax: batchBytesMax,
       bytesOf: ({ identity }: FileSighting) => identity.size,
     };

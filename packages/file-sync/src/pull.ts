@@ -1,6 +1,6 @@
 import { realpath } from "node:fs/promises";
 import { isAbsolute, relative, resolve, sep } from "node:path";
-import type { ObjectStore } from "@vaultwarden-stream/object-store";
+import { LimitedStore, type ObjectStore } from "@vaultwarden-stream/object-store";
 import { type BadEntry, buildTree, type PullProgress } from "./build-tree.ts";
 import { FileSyncError } from "./errors.ts";
 import { rootUnusable } from "./file-errors.ts";
@@ -24,7 +24,7 @@ export interface PullOptions {
   readonly reuse?: (root: SyncRoot) => string | undefined;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: PullProgress) => void;
-  /** Files under way at once, from 1. Each takes a few hundred kilobytes of memory, whatever its size. Default 8. */
+  /** Requests under way at once, from 1. Each takes a few hundred kilobytes of memory, whatever the file's size. Default 8. */
   readonly parallel?: number;
   /** Told where the pull is, for tests that kill it there. */
   readonly at?: (point: string) => void;
@@ -58,7 +58,9 @@ const parallelDefault = 8;
 export async function pullTree(options: PullOptions): Promise<PullResult> {
   const { store, signal, onProgress, at } = options;
   const { plan, places, parallel } = await lookAndPlan(options, true);
-  const build = { store, places, parallel, signal, onProgress, at };
+  // Each content takes one request, and its body is read before anything else is asked for.
+  const limited = new LimitedStore(store, parallel);
+  const build = { store: limited, places, parallel, signal, onProgress, at };
   const { fetched, copied, fetchedBytes, bad } = await buildTree(plan, build);
   return { fetched, copied, kept: plan.keep.length, fetchedBytes, bad };
 }

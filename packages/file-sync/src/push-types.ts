@@ -74,6 +74,8 @@ export interface FilePusherStatus {
   readonly files: number;
   readonly bytes: number;
   readonly notes: readonly Note[];
+  /** Paths that the last look found new or changed, and that no manifest has yet. */
+  readonly unstored: readonly string[];
   /** When the last look began that ended without an error. */
   readonly lookedAt: Date | undefined;
   /** When the look of the newest manifest began. */

@@ -82,6 +82,7 @@ describe("readConfig", () => {
       files: {
         include: { attachments: true, sends: true, config: true, iconCache: false },
         lookIntervalMs: 300_000,
+        acceptsNewKey: false,
         pushTimeoutMs: 60_000,
       },
       health: { maxSyncAgeMs: 600_000 },

@@ -12,7 +12,8 @@ import { readStatusFile } from "./status-file.ts";
  */
 export function refuseIfInUse(database: string): void {
   const status = readStatusFile(database);
-  if (status !== undefined && isRunning(status.daemon)) {
+  // In a container every daemon has the same process id, and after a reboot perhaps the same time of start.
+  if (status !== undefined && status.daemon.pid !== process.pid && isRunning(status.daemon)) {
     throw vaultRunning(database, `the daemon with process id ${status.daemon.pid} runs on it`);
   }
   if (!existsSync(database)) return;

@@ -12,11 +12,15 @@ export function describeUnstored({ waitingFiles }: StopResult): string {
 }
 
 /** What of the files is not. */
-export function describeUnstoredFiles({ count, why }: NonNullable<UnstoredFiles>): string {
-  return count === 0
-    ? `whether every file is in the store is not known: ${why}. The next start on this machine finds out`
-    : `${formatCount(count, "file")} of the vault are not in the store: ${why}. They lie here for the next start on this machine`;
+export function describeUnstoredFiles({ paths, why }: NonNullable<UnstoredFiles>): string {
+  if (paths.length === 0) {
+    return `whether every file is in the store is not known: ${why}. The next start on this machine finds out`;
+  }
+  const more = paths.length > namedMax ? ` and ${paths.length - namedMax} more` : "";
+  return `${formatCount(paths.length, "file")} of the vault are not in the store: ${why}. They lie here for the next start on this machine: ${paths.slice(0, namedMax).join(", ")}${more}`;
 }
+
+const namedMax = 20;
 
 export function logPruned(result: PruneResult | { readonly error: unknown }, log: Logger): void {
   if ("error" in result) {

@@ -54,7 +54,7 @@ it("weakness 28: the server first, then tail and files at once, and the epoch is
       return stopped;
     },
   };
-  const unstored = { count: 2, why: "slow" };
+  const unstored = { paths: ["attachments/c/a"], why: "slow" };
   const files = {
     finish: async () => {
       order.push("files begin");

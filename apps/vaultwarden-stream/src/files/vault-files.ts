@@ -72,7 +72,7 @@ const pruneIntervalMs = 24 * 3_600_000;
 const pruneGraceMs = 24 * 3_600_000;
 
 /** What the end could not do. */
-export type UnstoredFiles = { readonly count: number; readonly why: string } | undefined;
+export type UnstoredFiles = { readonly paths: readonly string[]; readonly why: string } | undefined;
 
 /**
  * The vault's files, from its start to its end: the key is there and stored before the server is started, what changes is stored soon after, and
@@ -162,10 +162,12 @@ export class VaultFiles {
       await this.#push(signal, true);
     } catch (error) {
       const why = signal.aborted ? "there was no time left" : (error as Error).message;
-      return { count: this.#countUnstored(), why };
+      return { paths: this.#listUnstored(), why };
     }
-    const count = this.#countUnstored();
-    return count === 0 ? undefined : { count, why: "they are not complete or cannot be read" };
+    const paths = this.#listUnstored();
+    return paths.length === 0
+      ? undefined
+      : { paths, why: "they are not complete or cannot be read" };
   }
 
   /** Ends without a last push: somebody else has the store, or the start has failed. */
@@ -317,8 +319,12 @@ export class VaultFiles {
     onLook({ ...status, roots: roots.length, manifest });
   }
 
-  #countUnstored(): number {
-    return this.#pusher?.status().notes.filter(({ kind }) => kind !== "held").length ?? 0;
+  /** What is held is stored as it was. */
+  #listUnstored(): string[] {
+    const status = this.#pusher?.status();
+    if (status === undefined) return [];
+    const noted = status.notes.filter(({ kind }) => kind !== "held").map(({ path }) => path);
+    return [...new Set([...status.unstored, ...noted])].toSorted();
   }
 }
 
