@@ -446,7 +446,7 @@ describe("a typo is answered with the nearest known name, exit code 2", () => {
     [["restore", "r", "-o", "x", "--timelime", "t"], "did you mean --timeline?"],
     [["restore", "r", "-o", "x", "--at", "2 huors ago"], "the units are s, m, h, d and w"],
     [["restore", "r", "-o", "x", "--txid", "xyz"], "list"],
-    [["verify", "r"], "see `wal-replicator --help`"],
+    [["import", "r"], "see `wal-replicator --help`"],
     [["restore", "r", "-o", "x", "--follow"], "see `wal-replicator restore --help`"],
     [["restore", "r"], "see `wal-replicator restore --help`"],
     [["restore", "r", "-o", ""], "--output <file>"],
