@@ -70,7 +70,7 @@ it("ends with the server's code when the server is killed, with everything store
   expect(itemIds(site.rows("b"))).toEqual(ids.toSorted());
 });
 
-it("weakness 3, a stale volume: keeps it aside and restores what the store has", async () => {
+it("weakness 3 and H3, a stale volume: keeps it aside and restores what the store has", async () => {
   await using site = new Site();
   const first = await site.run("a");
   const ids = await createItems(await first.register(), ["one"]);

@@ -8,8 +8,8 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
-import { startS3Server } from "@vaultwarden-stream/testkit";
+import { join, relative } from "node:path";
+import { findCanaries, startS3Server } from "@vaultwarden-stream/testkit";
 import { expect, it } from "vitest";
 import {
   itemNames,
@@ -245,4 +245,56 @@ it("weakness 24: a day without changes sends no file and no manifest again", asy
   } finally {
     await server.stop();
   }
+});
+
+it("canary secrets of the vault and of ours are in no log, no environment of the vault, no file and no object but those that are the vault's own", async () => {
+  await using site = new Site();
+  const canaries = [
+    { name: "status token", secret: "canary-status-token" },
+    { name: "admin token", secret: "canary-admin-token" },
+    { name: "attachment", secret: "canary-in-an-attachment" },
+  ];
+  mkdirSync(site.path("a"));
+  writeFileSync(
+    join(site.path("a"), "config.json"),
+    JSON.stringify({ admin_token: "canary-admin-token" }),
+  );
+  const seen = site.path("environment");
+  const daemon = await site.run("a", {
+    STATUS_TOKEN: "canary-status-token",
+    STREAM_LOG_LEVEL: "debug",
+    VAULTWARDEN_BIN: site.script("spying", `env > "${seen}"; exec "${site.path("vaultwarden")}"`),
+  });
+  const client = await daemon.register();
+  const item = await client.createItem({ name: "house" });
+  mkdirSync(join(site.path("a"), "attachments", item), { recursive: true });
+  writeFileSync(join(site.path("a"), "attachments", item, "raw"), "canary-in-an-attachment");
+  const key = readFileSync(join(site.path("a"), "rsa_key.pem"), "utf8").split("\n")[5] ?? "";
+  canaries.push({ name: "signing key", secret: key });
+  await untilStored(site, "a");
+  await until("the files are stored", () => site.status("a")?.files?.files === 3);
+  const { code, stdout, stderr } = await daemon.end();
+  expect(code).toBe(0);
+  writeFileSync(site.path("log"), stdout + stderr);
+
+  const found = await findCanaries([site.directory], canaries);
+  const places = new Set(
+    found.map(({ canary, path }) => `${canary}: ${relative(site.directory, path)}`),
+  );
+  const blobOf = (path: string): string => {
+    const digest = createHash("sha256").update(readFileSync(path)).digest("hex");
+    return join("store", "files", "blobs", digest.slice(0, 2), digest);
+  };
+  const own = {
+    "admin token": join("a", "config.json"),
+    attachment: join("a", "attachments", item, "raw"),
+    "signing key": join("a", "rsa_key.pem"),
+  };
+  expect([...places].toSorted()).toEqual(
+    Object.entries(own)
+      .flatMap(([name, path]) =>
+        [path, blobOf(site.path(path))].map((place) => `${name}: ${place}`),
+      )
+      .toSorted(),
+  );
 });

@@ -28,7 +28,7 @@ it("is healthy while the vault runs, under its base path too, and ill once the d
   expect(await untilHealthcheck(site, 1)).toMatch(/^UNHEALTHY: the daemon does not run: process/);
 });
 
-it("is ill once a commit has waited too long for a store that is cut off, and well again when that is back (weakness 20)", async () => {
+it("is ill once a commit has waited too long for a store that is cut off, and well again when that is back (weakness 20 and H5)", async () => {
   const server = await startS3Server();
   await using site = new Site(s3Settings(server));
   try {

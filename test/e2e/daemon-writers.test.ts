@@ -80,7 +80,7 @@ it("a copied volume started twice: the second one waits, says for whom, and goes
   expect((await second.end()).code).toBe(0);
 });
 
-it("weakness 6, a standby that accepts writes: NODE_ROLE=secondary is refused by name before anything starts", async () => {
+it("weakness 6 and H4, a standby that accepts writes: NODE_ROLE=secondary is refused by name before anything starts", async () => {
   await using site = new Site();
   const daemon = await site.run("a", { NODE_ROLE: "secondary" });
   const { code, stderr } = await daemon.refused();
@@ -138,7 +138,7 @@ describe("with a bucket", () => {
     expect(itemIds(site.rows("b"))).toEqual(ids);
   });
 
-  it("weakness 7, a wrong prefix or a deleted replica: no empty vault, and what was found is named", async () => {
+  it("weakness 7 and H2, a wrong prefix or a deleted replica: no empty vault, and what was found is named", async () => {
     await using site = new Site(s3Settings(server));
     await storeVault(site);
     const keys = [...server.objects.keys()];

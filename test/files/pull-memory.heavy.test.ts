@@ -28,7 +28,7 @@ async function putFile(store: ObjectStore, path: string, size: number, fill: num
 }
 
 test.for(["directory", "aws"] as const)(
-  "a pull of files of up to 300 MB takes less than 200 MB of memory, from a store that is %s",
+  "weakness 26: a pull of files of up to 300 MB takes less than 200 MB of memory, from a store that is %s",
   async (name) => {
     await using place = await openTestStore(name);
     const directory = mkdtempSync(join(tmpdir(), "pull-memory-"));

@@ -94,7 +94,7 @@ describe("checkFirstRun in a bucket", () => {
     },
   );
 
-  it("refuses a place that holds something, and stops at the first page of it", async () => {
+  it("weakness 12: refuses a place that holds something, as a bucket of the predecessor, and stops at the first page of it", async () => {
     await put("vault/attachments.tar");
     server.clearRequests();
     await expect(check("vault", true)).rejects.toMatchObject({

@@ -83,7 +83,7 @@ it("knows no health where no daemon has run", () => {
   });
 });
 
-describe("a store that is away (weakness 20)", () => {
+describe("a store that is away (weakness 20, H5)", () => {
   const away: Partial<DaemonStatus> = {
     status: "error",
     failure: { code: "UNREACHABLE", message: "no\n route" },
