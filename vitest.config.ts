@@ -11,6 +11,8 @@ const json = process.env["VITEST_JSON"];
 
 const config: ViteUserConfig = {
   test: {
+    // Most tests wait for processes, stores and clocks: as many at once as there are processors, and on two of them two.
+    maxWorkers: "100%",
     reporters: json === undefined ? ["default"] : ["default", ["json", { outputFile: json }]],
     projects: [
       {
@@ -51,7 +53,6 @@ const config: ViteUserConfig = {
           ],
           testTimeout: 1_800_000,
           hookTimeout: 600_000,
-          fileParallelism: false,
         },
       },
     ],

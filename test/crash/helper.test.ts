@@ -310,10 +310,10 @@ function launchApp(...options: string[]): App {
   const isEvent = (type: string) => (report: AppReport) =>
     report.type === "event" && report.event.type === type;
   const app: App = {
-    send: (request) => void child.process.send(request),
+    send: (request) => void child.process.send(request, () => {}),
     ask: async (request, answer) => {
       const from = reports.length;
-      child.process.send(request);
+      child.process.send(request, () => {});
       return (await next(({ type }) => type === answer, from)) as Report<typeof answer>;
     },
     next,

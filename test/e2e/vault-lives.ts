@@ -81,7 +81,8 @@ export async function liveAndDie({ seed, count }: Lives): Promise<void> {
     expect(check.rows).toBeGreaterThan(0);
   }
   expect(checked.rows).toBeGreaterThan(0);
-  expect(checked.files).toBeGreaterThan(0);
+  // In a few short lives there may not be a file that had its time.
+  if (count >= 10) expect(checked.files).toBeGreaterThan(0);
 }
 
 /** A row whose file is not there was named by the restore; nothing else is allowed. */

@@ -239,7 +239,8 @@ class EngineConnection {
     const id = this.#nextId++;
     const pending = Promise.withResolvers<unknown>();
     this.#pending.set(id, pending);
-    if (this.#child.connected) this.#child.send({ id, ...request });
+    // It may die between the question and the sending: then its end is the answer.
+    if (this.#child.connected) this.#child.send({ id, ...request }, () => {});
     else this.#settle(id, { error: { code: "CRASHED", message: "the engine's process is gone" } });
     return pending.promise;
   }

@@ -1,29 +1,10 @@
 import { join } from "node:path";
 import type { SyncRoot } from "@vaultwarden-stream/file-sync";
+import type { Config } from "../config/config.ts";
+import type { ServerPaths } from "../config/server-paths.ts";
 
-/** Where the server keeps its files. Absolute paths; undefined: not on this machine's file system. */
-export interface VaultPaths {
-  readonly attachments: string | undefined;
-  readonly sends: string | undefined;
-  readonly iconCache: string | undefined;
-  /** With `.pem`. */
-  readonly rsaKey: string | undefined;
-  readonly configFile: string;
-  readonly templates: string;
-  /** Spool of uploads: never synchronised, even inside another tree. */
-  readonly tmp: string;
-  readonly logFile: string | undefined;
-  readonly webVault: string | undefined;
-}
-
-/** What of it is kept in the store. */
-export interface IncludedFiles {
-  readonly attachments: boolean;
-  readonly sends: boolean;
-  /** `config.json`, the `rsa_key` files, and templates. */
-  readonly config: boolean;
-  readonly iconCache: boolean;
-}
+/** Where the server keeps its files. */
+export type VaultPaths = Omit<ServerPaths, "dataFolder">;
 
 /** The roots of a vault have names of their own, wherever its settings put them: a restore finds them by name on any machine. */
 export const rootNames = {
@@ -38,7 +19,7 @@ export const rootNames = {
 /** Written by old releases, kept if present. */
 const olderKeys = ["rsa_key.pub.pem", "rsa_key.der", "rsa_key.pub.der"] as const;
 
-export function vaultRoots(paths: VaultPaths, include: IncludedFiles): SyncRoot[] {
+export function vaultRoots(paths: VaultPaths, include: Config["files"]["include"]): SyncRoot[] {
   const roots: SyncRoot[] = [];
   const add = (name: string, kind: SyncRoot["kind"], path: string | undefined): void => {
     if (path !== undefined) roots.push({ name, kind, path });
