@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { findPeer } from "@vaultwarden-stream/testkit";
 import { type ProcessUsage, readProcessUsage } from "./process-usage.ts";
@@ -26,17 +27,27 @@ export interface Contenders {
   readonly rcloneNote: string;
 }
 
-const main = fileURLToPath(new URL("../packages/wal-replicator/src/main.ts", import.meta.url));
-const oursCommand = [process.execPath, "--conditions=@vaultwarden-stream/source", main];
+const sourceMain = new URL("../packages/wal-replicator/src/main.ts", import.meta.url);
+const builtMain = new URL("../packages/wal-replicator/dist/main.mjs", import.meta.url);
 
-const ours: Contender = {
-  name: "ours",
-  replicateCommand: (database, storeUrl) => [...oursCommand, "replicate", database, storeUrl],
-  restoreCommand: (replicaUrl, target) => [...oursCommand, "restore", replicaUrl, "-o", target],
-};
+/**
+ * @param isBuilt - ours is the package as it is published; else its sources, which Node turns into JavaScript at every start.
+ * @throws {Error} if there is no build.
+ */
+export function findContenders(isBuilt: boolean): Contenders {
+  return { ours: findOurs(isBuilt), ...findStock(), ...findRclone() };
+}
 
-export function findContenders(): Contenders {
-  return { ours, ...findStock(), ...findRclone() };
+function findOurs(isBuilt: boolean): Contender {
+  const main = fileURLToPath(isBuilt ? builtMain : sourceMain);
+  if (!existsSync(main)) throw new Error(`${main} is missing: run \`npx -y pnpm@12 build\` first`);
+  const conditions = isBuilt ? [] : ["--conditions=@vaultwarden-stream/source"];
+  const command = [process.execPath, ...conditions, main];
+  return {
+    name: "ours",
+    replicateCommand: (database, storeUrl) => [...command, "replicate", database, storeUrl],
+    restoreCommand: (replicaUrl, target) => [...command, "restore", replicaUrl, "-o", target],
+  };
 }
 
 function findRclone(): Pick<Contenders, "rclone" | "rcloneNote"> {

@@ -5,7 +5,12 @@ const rows = new Map([
   ["attachments/c1/a1", 100],
   ["sends/s1/f1", 7],
 ]);
-const evidence: Evidence = { rows, isConfigDirectoryAlive: true, acceptsNewKey: false };
+const evidence: Evidence = {
+  rows,
+  isConfigDirectoryAlive: true,
+  isAbandoned: () => false,
+  acceptsNewKey: false,
+};
 
 function verdict(
   kind: "added" | "changed" | "removed",
@@ -24,6 +29,15 @@ it("weakness 10: a file is complete when it has its row's size, and waits until 
   expect(verdict("changed", "attachments/c1/a1", 101)).toBe("wait");
   expect(verdict("added", "attachments/c1/a1", 100)).toBe("complete");
   expect(verdict("changed", "sends/s1/f1", 7)).toBe("complete");
+});
+
+it("an upload that was cut short is not waited for, and not stored either", () => {
+  const abandoned = {
+    isAbandoned: (path: string, size: number) => path === "sends/s1/f1" && size === 3,
+  };
+  expect(verdict("added", "sends/s1/f1", 3, abandoned)).toBe("keep");
+  expect(verdict("added", "sends/s1/f1", 4, abandoned)).toBe("wait");
+  expect(verdict("added", "sends/s1/f1", 7, abandoned)).toBe("complete");
 });
 
 it("a file whose row has not come yet is judged by two looks", () => {

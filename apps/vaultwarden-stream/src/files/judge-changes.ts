@@ -6,6 +6,8 @@ export interface Evidence {
   readonly rows: VaultRows;
   /** The directory of `config.json` holds the vault's key or database: that it lacks `config.json` says something. */
   readonly isConfigDirectoryAlive: boolean;
+  /** A file has had this size for so long that nobody writes to it any more: its upload was cut short, and the server leaves it so. */
+  readonly isAbandoned: (path: string, size: number) => boolean;
   /** Somebody has said that the signing key may be another one from now on. */
   readonly acceptsNewKey: boolean;
 }
@@ -23,7 +25,7 @@ export function judgeChanges(changes: readonly Change[], evidence: Evidence): Ve
 function judge(change: Change, evidence: Evidence): Verdict {
   const [root = ""] = change.path.split("/", 1);
   if (root === rootNames.attachments || root === rootNames.sends) {
-    return judgeByRow(change, evidence.rows);
+    return judgeByRow(change, evidence);
   }
   if (root.startsWith("rsa_key.")) return judgeKey(change, evidence);
   if (root === rootNames.configFile && change.kind === "removed") {
@@ -37,7 +39,7 @@ function judge(change: Change, evidence: Evidence): Verdict {
   return "unknown";
 }
 
-function judgeByRow(change: Change, rows: VaultRows): Verdict {
+function judgeByRow(change: Change, { rows, isAbandoned }: Evidence): Verdict {
   const size = rows.get(change.path);
   if (change.kind === "removed") {
     if (size !== undefined) return { keep: "a row of the database still names it" };
@@ -48,7 +50,9 @@ function judgeByRow(change: Change, rows: VaultRows): Verdict {
   // A row may come after its file (legacy Sends), and directories have none.
   if (size === undefined || change.size === undefined) return "unknown";
   if (change.size === size) return "complete";
-  return { wait: `it has ${change.size} bytes, and its row says ${size}` };
+  const reason = `it has ${change.size} bytes, and its row says ${size}`;
+  // Not to be waited for: a vault would look ill for ever because somebody broke off an upload.
+  return isAbandoned(change.path, change.size) ? { keep: reason } : { wait: reason };
 }
 
 function hasRowBelow(directory: string, rows: VaultRows): boolean {

@@ -34,6 +34,7 @@ import { contentChecks } from "./check-content.ts";
 import { judgeChanges } from "./judge-changes.ts";
 import { createSigningKey } from "./signing-key.ts";
 import type { StreamPlace, StreamPlaceTracker } from "./stream-place.ts";
+import { UnfinishedFiles } from "./unfinished-files.ts";
 import { rootNames } from "./vault-roots.ts";
 import { readVaultRows } from "./vault-rows.ts";
 
@@ -89,6 +90,7 @@ export class VaultFiles {
   #watch: RootWatch | undefined;
   #prunedAtMs = performance.now();
   #isPruneDue = false;
+  readonly #unfinished = new UnfinishedFiles(() => performance.now());
 
   constructor(options: VaultFilesOptions) {
     this.#options = options;
@@ -258,6 +260,7 @@ export class VaultFiles {
     return judgeChanges(changes, {
       rows: readVaultRows(database),
       isConfigDirectoryAlive,
+      isAbandoned: (path, size) => this.#unfinished.isAbandoned(path, size),
       acceptsNewKey,
     });
   }
