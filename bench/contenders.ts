@@ -31,10 +31,10 @@ const sourceMain = new URL("../packages/wal-replicator/src/main.ts", import.meta
 const builtMain = new URL("../packages/wal-replicator/dist/main.mjs", import.meta.url);
 
 /**
- * @param isBuilt - ours is the package as it is published; else its sources, which Node turns into JavaScript at every start.
+ * @param isBuilt - ours is the package as it is published; else (the default) its sources, which Node turns into JavaScript at every start.
  * @throws {Error} if there is no build.
  */
-export function findContenders(isBuilt: boolean): Contenders {
+export function findContenders(isBuilt = false): Contenders {
   return { ours: findOurs(isBuilt), ...findStock(), ...findRclone() };
 }
 
