@@ -239,9 +239,14 @@ class EngineConnection {
     const id = this.#nextId++;
     const pending = Promise.withResolvers<unknown>();
     this.#pending.set(id, pending);
-    // It may die between the question and the sending: then its end is the answer.
-    if (this.#child.connected) this.#child.send({ id, ...request }, () => {});
-    else this.#settle(id, { error: { code: "CRASHED", message: "the engine's process is gone" } });
+    const gone = { error: { code: "CRASHED", message: "the engine's process is gone" } };
+    if (!this.#child.connected) this.#settle(id, gone);
+    else {
+      // It may have died just now, with its end seen already or not.
+      this.#child.send({ id, ...request }, (error) => {
+        if (error !== null) this.#settle(id, gone);
+      });
+    }
     return pending.promise;
   }
 

@@ -97,7 +97,7 @@ export async function startS3ServerProcess(
   if (!("ready" in first)) throw new Error(`unexpected first message: ${JSON.stringify(first)}`);
   const ask = async (command: S3ServerCommand): Promise<unknown> => {
     const answer = receive();
-    if (ended === undefined) child.process.send(command, () => {});
+    if (ended === undefined) child.process.send(command);
     const message = await answer;
     if ("failure" in message) throw new Error(`${command.name} failed: ${message.failure}`);
     return "value" in message ? message.value : undefined;
