@@ -26,6 +26,7 @@ export type {
   WaitingEvent,
 } from "./events.ts";
 export {
+  ancestorsOf,
   type EpochListing,
   type LevelListing,
   type ListReplicaOptions,

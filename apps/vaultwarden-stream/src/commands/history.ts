@@ -19,7 +19,7 @@ import {
   interruptible,
 } from "wal-replicator/command-line";
 import { openRetrying, timelinesUnder } from "../daemon/vault-store.ts";
-import { lineageOf } from "../restore/lineage.ts";
+import { lineOf } from "../restore/lineage.ts";
 import { readEverything } from "./read-settings.ts";
 
 export const historyCommand: CommandSpec<object> = {
@@ -106,18 +106,8 @@ export function describeHistory(
 
 /** The head's line, newest first, and up to where each of it counts; null: to its end. */
 function headLimits(listing: ReplicaListing): ReadonlyMap<string, Txid | null> {
-  const limits = new Map<string, Txid | null>();
-  if (listing.head === null) return limits;
-  let limit: Txid | null = null;
-  let child: TimelineListing | undefined;
-  for (const { timeline } of lineageOf(listing, listing.head)) {
-    const left: Txid | null = child?.parent?.txid ?? null;
-    // A branch may lie before the parent's own branch point: then only that much of the grandparent counts.
-    if (left !== null && (limit === null || left < limit)) limit = left;
-    limits.set(timeline, limit);
-    child = listing.timelines.find((candidate) => candidate.timeline === timeline);
-  }
-  return limits;
+  const line = listing.head === null ? [] : lineOf(listing, listing.head);
+  return new Map(line.map(({ timeline, upToTxid }) => [timeline, upToTxid ?? null]));
 }
 
 function describeTimeline(

@@ -27,7 +27,7 @@ import {
   watchRoots,
 } from "@vaultwarden-stream/file-sync";
 import type { ObjectStore } from "@vaultwarden-stream/object-store";
-import { type ReplicaListing, ReplicationError } from "wal-replicator";
+import { asidePath, type ReplicaListing, ReplicationError } from "wal-replicator";
 import { lineageOf } from "../restore/lineage.ts";
 import { isRestoreName, treePlaces } from "../restore/tree-places.ts";
 import { contentChecks } from "./check-content.ts";
@@ -157,9 +157,7 @@ export class VaultFiles {
    */
   async finish(signal: AbortSignal): Promise<UnstoredFiles> {
     if (this.#options.roots.length === 0) return undefined;
-    this.#loop?.stop();
-    await this.#watch?.close();
-    await this.#running;
+    await this.stop();
     try {
       await this.#push(signal, true);
     } catch (error) {
@@ -270,8 +268,7 @@ export class VaultFiles {
     const entry = this.#base?.entries.find(({ path }) => path === key.name);
     if (entry === undefined) return false;
     const { store, stateDirectory } = this.#options;
-    const suffix = `.aside-${new Date().toISOString().replace(/[-:.]/g, "")}`;
-    const [place] = await treePlaces([key], suffix);
+    const [place] = await treePlaces([key], asidePath("", new Date()));
     if (place === undefined) return false;
     const { incoming, aside } = place;
     const { bad } = await pullTree({

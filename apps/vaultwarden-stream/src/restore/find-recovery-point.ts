@@ -1,4 +1,5 @@
 import { formatTxid, type ReplicaListing, type Txid } from "wal-replicator";
+import { lineOf } from "./lineage.ts";
 
 /** Which recovery point; the newest of the head if nothing is given. */
 export interface WantedPoint {
@@ -25,26 +26,17 @@ export function findRecoveryPoint(
   { head, timelines }: Pick<ReplicaListing, "head" | "timelines">,
   wanted: WantedPoint,
 ): FoundPoint | undefined {
-  const seen = new Set<string>(); // foreign records may name each other in a circle
-  let name: string | undefined = wanted.timeline ?? head ?? undefined;
-  let txidMax: bigint | undefined;
-  while (name !== undefined && !seen.has(name)) {
-    seen.add(name);
-    const timeline: ReplicaListing["timelines"][number] | undefined = timelines.find(
-      (candidate) => candidate.timeline === name,
-    );
-    const limit = txidMax;
+  const newest = wanted.timeline ?? head;
+  if (newest === null) return undefined;
+  for (const { timeline: name, upToTxid } of lineOf({ timelines }, newest)) {
+    const timeline = timelines.find((candidate) => candidate.timeline === name);
     const point = timeline?.recoveryPoints.findLast(
       ({ txid, at }) =>
-        (limit === undefined || txid <= limit) &&
+        (upToTxid === undefined || txid <= upToTxid) &&
         (wanted.txid === undefined || txid === wanted.txid) &&
         (wanted.before === undefined || at < wanted.before),
     );
-    if (timeline === undefined || point !== undefined) {
-      return point && { timeline: name, txid: point.txid, at: point.at };
-    }
-    txidMax = timeline.parent?.txid;
-    name = timeline.parent?.timeline;
+    if (point !== undefined) return { timeline: name, txid: point.txid, at: point.at };
   }
   return undefined;
 }

@@ -23,6 +23,14 @@ it("a timeline stands on each ancestor up to where it was left", () => {
   ]);
 });
 
+it("a branch that lies before its parent's own branch point leaves only that much of the grandparent", () => {
+  expect(lineageOf(listing(["c", "b", "3"], ["b", "a", "7"], ["a"]), "c")).toEqual([
+    { timeline: "c", upToTxid: undefined },
+    { timeline: "b", upToTxid: "0000000000000003" },
+    { timeline: "a", upToTxid: "0000000000000003" },
+  ]);
+});
+
 it("an ancestor whose record is gone ends the line, and a circle is walked once", () => {
   expect(lineageOf(listing(["c", "gone", "2"]), "c").map(({ timeline }) => timeline)).toEqual([
     "c",

@@ -1,24 +1,30 @@
 import type { Lineage } from "@vaultwarden-stream/file-sync";
-import { formatTxid, type ReplicaListing } from "wal-replicator";
+import { ancestorsOf, formatTxid, type ReplicaListing, type Txid } from "wal-replicator";
 
-/**
- * The line that a timeline stands on: itself, then each ancestor up to where it was left.
- *
- * @returns newest first. Foreign records may name each other in a circle: each timeline is taken once.
- */
-export function lineageOf(
+/** A timeline of a line, and the last TXID of it that counts; undefined: all of it does. */
+export interface LineStep {
+  readonly timeline: string;
+  readonly upToTxid: Txid | undefined;
+}
+
+/** The line that a timeline stands on: itself, then each ancestor up to where the line left it. Newest first. */
+export function lineOf(
   { timelines }: Pick<ReplicaListing, "timelines">,
   timeline: string,
-): Lineage {
-  const steps = new Map<string, Lineage[number]>();
-  let name: string | undefined = timeline;
-  let upToTxid: string | undefined;
-  while (name !== undefined && !steps.has(name)) {
-    const at: string = name;
-    steps.set(at, { timeline: at, upToTxid });
-    const parent = timelines.find((candidate) => candidate.timeline === at)?.parent;
-    name = parent?.timeline;
-    upToTxid = parent ? formatTxid(parent.txid) : undefined;
-  }
-  return [...steps.values()];
+): LineStep[] {
+  const parentOf = (name: string) =>
+    timelines.find((candidate) => candidate.timeline === name)?.parent ?? null;
+  const ancestors = ancestorsOf(timeline, parentOf);
+  return [
+    { timeline, upToTxid: undefined },
+    ...ancestors.map((ancestor) => ({ timeline: ancestor.timeline, upToTxid: ancestor.txid })),
+  ];
+}
+
+/** The same line, as manifests are chosen by it. */
+export function lineageOf(listing: Pick<ReplicaListing, "timelines">, timeline: string): Lineage {
+  return lineOf(listing, timeline).map((step) => ({
+    timeline: step.timeline,
+    upToTxid: step.upToTxid && formatTxid(step.upToTxid),
+  }));
 }
