@@ -3,6 +3,7 @@ import { type FileHandle, link, open, rename, stat, unlink } from "node:fs/promi
 import { dirname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { bodySize, releasableBody } from "./body.ts";
+import { DirectoryClock } from "./directory-clock.ts";
 import { errnoOf, explainFileError } from "./directory-errors.ts";
 import { isAbsence, walkKeys } from "./directory-walk.ts";
 import { DurableDirectories, syncDirectory } from "./durable-directories.ts";
@@ -49,6 +50,7 @@ export class DirectoryStore implements ObjectStore {
   readonly properties: ObjectStoreProperties;
   readonly #root: string;
   readonly #directories: DurableDirectories;
+  readonly #clock = new DirectoryClock();
   readonly #swept = new Set<string>();
 
   /** @param root - path of the directory; a relative one is resolved now, by the current directory. */
@@ -86,10 +88,11 @@ export class DirectoryStore implements ObjectStore {
       const [stats, sidecar] = await Promise.all([file.stat(), readSidecar(path)]).catch(fail);
       if (!stats.isFile()) throw notFound("get", key);
       const span = resolveRange(key, stats.size, options.range);
+      const storeTime = await this.#clock.now(() => temporaryPath(path));
       options.signal?.throwIfAborted();
       isHandedOver = true;
       return {
-        info: { ...toInfo(key, stats, sidecar), storeTime: new Date() },
+        info: { ...toInfo(key, stats, sidecar), storeTime },
         body: releasableBody(readSpan(file, key, span, options.signal), () => file.close()),
       };
     } finally {
@@ -105,7 +108,8 @@ export class DirectoryStore implements ObjectStore {
       (error: unknown) => this.#failRead(error, "head", key),
     );
     if (!stats.isFile()) throw notFound("head", key);
-    return { ...toInfo(key, stats, sidecar), storeTime: new Date() };
+    const storeTime = await this.#clock.now(() => temporaryPath(path));
+    return { ...toInfo(key, stats, sidecar), storeTime };
   }
 
   async *list(
