@@ -4,6 +4,7 @@
  * Its callers see plain data and `S3Failure`, never the SDK's own objects: these carry the request with its signature.
  */
 import { Readable } from "node:stream";
+import { finished } from "node:stream/promises";
 import {
   type $Command,
   AbortMultipartUploadCommand,
@@ -11,11 +12,9 @@ import {
   type CompleteMultipartUploadCommand,
   CreateMultipartUploadCommand,
   DeleteObjectCommand,
-  GetObjectCommand,
   HeadObjectCommand,
   ListObjectsCommand,
   ListObjectsV2Command,
-  PutObjectCommand,
   type PutObjectCommandInput,
   type S3ClientResolvedConfig,
   type ServiceInputTypes,
@@ -23,6 +22,12 @@ import {
   UploadPartCommand,
 } from "@aws-sdk/client-s3";
 import { NodeHttpHandler } from "@smithy/node-http-handler";
+import {
+  type DirectRequest,
+  DirectRequests,
+  type RawAnswer,
+  readErrorAnswer,
+} from "./direct-request.ts";
 import { type HashedBody, hashBytes } from "./hash-body.ts";
 import { createAgents } from "./s3-agents.ts";
 import { redact, S3Failure } from "./s3-failure.ts";
@@ -30,6 +35,10 @@ import type { S3Settings } from "./s3-settings.ts";
 
 /** Time for a body is added to the time for an answer at this rate. */
 const uploadBytesPerSecondMin = 64 * 1024;
+
+const metadataPrefix = "x-amz-meta-";
+/** SHA-256 of no bytes. */
+const sha256OfNothing = hashBytes(new Uint8Array()).sha256;
 
 /** The SDK would write to the console otherwise. What it has to say is in the errors. */
 const noLog = { trace() {}, debug() {}, info() {}, warn() {}, error() {} };
@@ -77,11 +86,6 @@ export interface S3UploadAnswer {
   readonly ChecksumSHA256?: string | undefined;
 }
 
-interface Sending {
-  readonly signal: AbortSignal | undefined;
-  readonly body?: HashedBody;
-}
-
 interface Answered<Output> {
   readonly output: Output;
   readonly status: number;
@@ -98,12 +102,21 @@ interface RawResponse {
 export class S3Client {
   readonly #settings: S3Settings;
   readonly #client: AwsClient;
+  readonly #direct: DirectRequests;
   readonly #secrets: readonly string[];
 
   constructor(settings: S3Settings) {
     this.#settings = settings;
     const { accessKeyId, secretAccessKey, sessionToken = "" } = settings.credentials;
     this.#secrets = [secretAccessKey, sessionToken, accessKeyId];
+    const handler = new NodeHttpHandler({
+      ...createAgents(settings.connection),
+      connectionTimeout: settings.timeouts.connectMs,
+      requestTimeout: settings.timeouts.answerMs,
+      throwOnRequestTimeout: true,
+      socketTimeout: settings.timeouts.silenceMs,
+      logger: noLog,
+    });
     this.#client = new AwsClient({
       endpoint: settings.endpoint,
       region: settings.region,
@@ -128,32 +141,32 @@ export class S3Client {
       useFipsEndpoint: false,
       userAgentAppId: "vaultwarden-stream",
       logger: noLog,
-      requestHandler: new NodeHttpHandler({
-        ...createAgents(settings.connection),
-        connectionTimeout: settings.timeouts.connectMs,
-        requestTimeout: settings.timeouts.answerMs,
-        throwOnRequestTimeout: true,
-        socketTimeout: settings.timeouts.silenceMs,
-        logger: noLog,
-      }),
+      requestHandler: handler,
     });
+    this.#direct = new DirectRequests(settings, handler, this.#client.config.sha256);
   }
 
   /** @returns `refused` if the condition did not hold. */
   async putObject(request: S3PutRequest): Promise<"stored" | "refused"> {
     const { key, body, metadata, isConditional, signal } = request;
-    const command = new PutObjectCommand({
-      ...this.#name(key),
-      ...this.#acl(),
-      ...this.#checksum(body.sha256),
-      ContentLength: body.size,
-      Metadata: { ...metadata },
-      ...(isConditional ? { IfNoneMatch: "*" } : {}),
-    });
+    const { acl } = this.#settings;
     try {
-      const { output, status } = await this.#send(command, { signal, body });
+      const { status, headers } = await this.#put(
+        key,
+        {},
+        {
+          "content-type": "application/octet-stream",
+          ...Object.fromEntries(
+            Object.entries(metadata).map(([name, value]) => [metadataPrefix + name, value]),
+          ),
+          ...(acl === undefined ? {} : { "x-amz-acl": acl }),
+          ...(isConditional ? { "if-none-match": "*" } : {}),
+        },
+        body,
+        signal,
+      );
       // Whoever takes every friendly answer for success loses writes: this one is S3's own.
-      if (status !== 200 || output.ETag === undefined)
+      if (status !== 200 || headers["etag"] === undefined)
         throw unusable("the answer to a PUT", status);
       return "stored";
     } catch (error) {
@@ -163,7 +176,7 @@ export class S3Client {
   }
 
   async headObject(key: string, signal: AbortSignal | undefined): Promise<S3ObjectHead> {
-    const answer = await this.#send(new HeadObjectCommand(this.#name(key)), { signal });
+    const answer = await this.#send(new HeadObjectCommand(this.#name(key)), signal);
     const { ContentLength: size, LastModified: lastModified } = answer.output;
     if (answer.status !== 200 || size === undefined || lastModified === undefined) {
       throw unusable("the answer to a HEAD", answer.status);
@@ -180,29 +193,33 @@ export class S3Client {
     range: string | undefined,
     signal: AbortSignal | undefined,
   ): Promise<{ head: S3ObjectHead; bodySize: number; body: Readable }> {
-    const command = new GetObjectCommand({
-      ...this.#name(key),
-      ...(range === undefined ? {} : { Range: range }),
+    const { status, headers, body } = await this.#sendDirectly({
+      method: "GET",
+      key,
+      headers: range === undefined ? {} : { range },
+      sha256: sha256OfNothing,
+      signal,
     });
-    const answer = await this.#send(command, { signal });
-    const { Body: body, ContentLength: bodySize, ContentRange, LastModified } = answer.output;
-    const size = range === undefined ? bodySize : sizeInContentRange(ContentRange);
-    const isExpected = answer.status === (range === undefined ? 200 : 206);
+    const bodySize = readSize(headers["content-length"]);
+    const size = range === undefined ? bodySize : sizeInContentRange(headers["content-range"]);
+    const lastModified = new Date(headers["last-modified"] ?? "");
+    const isExpected = status === (range === undefined ? 200 : 206);
     if (
-      !(body instanceof Readable) ||
       !isExpected ||
       bodySize === undefined ||
       size === undefined ||
-      LastModified === undefined
+      Number.isNaN(lastModified.getTime())
     ) {
-      if (body instanceof Readable) body.destroy();
-      throw unusable("the answer to a GET", answer.status);
+      body.destroy();
+      throw unusable("the answer to a GET", status);
     }
-    return { head: toHead(answer, size, LastModified), bodySize, body };
+    const metadata = metadataIn(headers);
+    const head = { size, lastModified, metadata, storeTime: readDate(headers) };
+    return { head, bodySize, body };
   }
 
   async deleteObject(key: string, signal: AbortSignal | undefined): Promise<void> {
-    await this.#send(new DeleteObjectCommand(this.#name(key)), { signal });
+    await this.#send(new DeleteObjectCommand(this.#name(key)), signal);
   }
 
   /** @param from - `next` of the page before, or where to begin (LIST 2: behind it), as `isContinued` says. */
@@ -218,7 +235,7 @@ export class S3Client {
         ...common,
         ...(from === undefined ? {} : { Marker: from.text }),
       });
-      const answer = await this.#send(command, { signal });
+      const answer = await this.#send(command, signal);
       return toPage(answer, answer.output.NextMarker);
     }
     const start = from?.isContinued === true ? "ContinuationToken" : "StartAfter";
@@ -226,7 +243,7 @@ export class S3Client {
       ...common,
       ...(from === undefined ? {} : { [start]: from.text }),
     });
-    const answer = await this.#send(command, { signal });
+    const answer = await this.#send(command, signal);
     return toPage(answer, answer.output.NextContinuationToken);
   }
 
@@ -245,27 +262,28 @@ export class S3Client {
     signal: AbortSignal | undefined,
   ): Promise<S3UploadAnswer> {
     if (command instanceof UploadPartCommand) {
+      const { Key = "", PartNumber, UploadId = "" } = command.input;
       const body = hashBytes(command.input.Body as Uint8Array);
-      const checksum = this.#checksum(body.sha256);
-      Object.assign(command.input, checksum);
-      const { output, status } = await this.#send(command, { signal, body });
-      if (output.ETag === undefined) throw unusable("the answer to a part", status);
-      return { ...output, ...checksum };
+      const query = { partNumber: String(PartNumber), uploadId: UploadId };
+      const { status, headers } = await this.#put(Key, query, {}, body, signal);
+      const { etag } = headers;
+      if (etag === undefined) throw unusable("the answer to a part", status);
+      return { ETag: etag, ...this.#checksum(body.sha256) };
     }
     if (command instanceof CreateMultipartUploadCommand) {
       if (this.#sendsChecksums) command.input.ChecksumAlgorithm = "SHA256";
-      const { output, status } = await this.#send(command, { signal });
+      const { output, status } = await this.#send(command, signal);
       if (output.UploadId === undefined) throw unusable("the answer to a new upload", status);
       return output;
     }
-    const { output, status } = await this.#send(command, { signal });
+    const { output, status } = await this.#send(command, signal);
     if (output.ETag === undefined) throw unusable("the answer to a completed upload", status);
     return output;
   }
 
   async removeUpload(key: string, uploadId: string): Promise<void> {
     const command = new AbortMultipartUploadCommand({ ...this.#name(key), UploadId: uploadId });
-    await this.#send(command, { signal: undefined });
+    await this.#send(command, undefined);
   }
 
   #name(key: string): { readonly Bucket: string; readonly Key: string } {
@@ -287,9 +305,74 @@ export class S3Client {
     return acl === undefined ? {} : { ACL: acl as "private" };
   }
 
+  async #put(
+    key: string,
+    query: Readonly<Record<string, string>>,
+    headers: Readonly<Record<string, string>>,
+    body: HashedBody,
+    signal: AbortSignal | undefined,
+  ): Promise<Pick<RawAnswer, "status" | "headers">> {
+    const { ChecksumSHA256: checksum } = this.#checksum(body.sha256);
+    const answer = await this.#sendDirectly({
+      method: "PUT",
+      key,
+      query,
+      headers: {
+        ...headers,
+        "content-length": String(body.size),
+        ...(checksum === undefined ? {} : { "x-amz-checksum-sha256": checksum }),
+      },
+      content: body,
+      sha256: body.sha256,
+      signal,
+    });
+    // The headers have said all; the rest is read so that the next request finds the connection free.
+    await finished(answer.body.resume()).catch(() => {});
+    return answer;
+  }
+
+  async #sendDirectly(
+    request: Omit<DirectRequest, "body" | "signal" | "timeoutMs"> & {
+      readonly content?: HashedBody;
+      readonly signal: AbortSignal | undefined;
+    },
+  ): Promise<RawAnswer> {
+    const { content, signal } = request;
+    signal?.throwIfAborted();
+    // Ends a request whose body fails, and one whose answer came before its body was sent.
+    const ending = new AbortController();
+    const stream = content === undefined ? undefined : openStream(content);
+    let bodyError: unknown;
+    stream?.on("error", (error) => {
+      bodyError = error;
+      ending.abort();
+    });
+    try {
+      const answer = await this.#direct.send({
+        ...request,
+        body: stream ?? content?.bytes,
+        signal: signal === undefined ? ending.signal : AbortSignal.any([signal, ending.signal]),
+        timeoutMs:
+          this.#settings.timeouts.answerMs +
+          Math.round(((content?.size ?? 0) / uploadBytesPerSecondMin) * 1000),
+      });
+      if (answer.status < 300) return answer;
+      throw toRefusal(answer, await readErrorAnswer(answer.body), this.#secrets);
+    } catch (error) {
+      signal?.throwIfAborted();
+      if (bodyError !== undefined) throw bodyError;
+      throw error instanceof S3Failure ? error : toFailure(error, undefined, this.#secrets);
+    } finally {
+      if (stream !== undefined && !stream.readableEnded) {
+        stream.destroy();
+        ending.abort();
+      }
+    }
+  }
+
   async #send<Input extends ServiceInputTypes, Output extends ServiceOutputTypes>(
     command: $Command<Input, Output, S3ClientResolvedConfig>,
-    { signal, body }: Sending,
+    signal: AbortSignal | undefined,
   ): Promise<Answered<Output>> {
     signal?.throwIfAborted();
     let response: RawResponse | undefined;
@@ -303,51 +386,28 @@ export class S3Client {
       },
       { step: "deserialize", name: "keepAnswer", priority: "low" },
     );
-    // Ends a request whose body fails, and one whose answer came before its body was sent.
-    const ending = new AbortController();
-    const stream = body === undefined ? undefined : openStream(body);
-    let bodyError: unknown;
-    stream?.on("error", (error) => {
-      bodyError = error;
-      ending.abort();
-    });
     command.middlewareStack.add(
       (next) => (args) => {
         const request = args.request as {
           headers: Record<string, string>;
           query: Record<string, unknown>;
-          body: unknown;
         };
         Object.assign(request.headers, this.#settings.profile.extraHeaders);
         // The SDK's own, for its statistics; GCS refuses it, and nobody needs it.
         delete request.query["x-id"];
-        if (body !== undefined) {
-          request.headers["x-amz-content-sha256"] = body.sha256;
-          request.headers["content-length"] = String(body.size);
-          request.body = stream ?? body.bytes;
-        }
         return next(args);
       },
       { step: "build", name: "completeRequest", priority: "low" },
     );
     try {
       const output = await this.#client.send(command, {
-        abortSignal:
-          signal === undefined ? ending.signal : AbortSignal.any([signal, ending.signal]),
-        requestTimeout:
-          this.#settings.timeouts.answerMs +
-          Math.round(((body?.size ?? 0) / uploadBytesPerSecondMin) * 1000),
+        ...(signal === undefined ? {} : { abortSignal: signal }),
       });
-      return { output, status: response?.statusCode ?? 0, storeTime: readDate(response) };
+      const storeTime = response && readDate(response.headers);
+      return { output, status: response?.statusCode ?? 0, storeTime };
     } catch (error) {
       signal?.throwIfAborted();
-      if (bodyError !== undefined) throw bodyError;
       throw toFailure(error, response, this.#secrets);
-    } finally {
-      if (stream !== undefined && !stream.readableEnded) {
-        stream.destroy();
-        ending.abort();
-      }
     }
   }
 }
@@ -368,6 +428,19 @@ function toHead(
   lastModified: Date,
 ): S3ObjectHead {
   return { size, lastModified, metadata: output.Metadata ?? {}, storeTime };
+}
+
+/** Entries of metadata, names in lower case and without what S3 puts before them. */
+function metadataIn(headers: RawAnswer["headers"]): Readonly<Record<string, string>> {
+  const metadata: Record<string, string> = {};
+  for (const [name, value] of Object.entries(headers)) {
+    if (name.startsWith(metadataPrefix)) metadata[name.slice(metadataPrefix.length)] = value;
+  }
+  return metadata;
+}
+
+function readSize(text: string | undefined): number | undefined {
+  return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : undefined;
 }
 
 /** The size of the whole object in `bytes 0-9/100`. */
@@ -432,21 +505,40 @@ function toFailure(
   }
   const s3Code = typeof failed.Code === "string" ? failed.Code : undefined;
   const { statusCode, headers } = response;
-  const isError = statusCode >= 300 || s3Code !== undefined;
-  return new S3Failure(isError && message === "UnknownError" ? "" : message, {
-    kind: isError ? "answer" : "unusable",
-    // An error inside of a success is a failure of the store.
-    status: statusCode >= 300 ? statusCode : 500,
-    s3Code: s3Code === undefined ? undefined : redact(s3Code, secrets),
-    requestId: headers["x-amz-request-id"],
-    storeTime: readDate(response),
-    retryAfterMs: readRetryAfterMs(headers["retry-after"], readDate(response)),
-    bucketRegion: headers["x-amz-bucket-region"],
+  if (statusCode < 300 && s3Code === undefined) {
+    return new S3Failure(message, { kind: "unusable", status: 500, ...facts(headers) });
+  }
+  const reason = { code: s3Code, message: message === "UnknownError" ? "" : message };
+  // An error inside of a success is a failure of the store.
+  return toRefusal({ status: statusCode >= 300 ? statusCode : 500, headers }, reason, secrets);
+}
+
+function toRefusal(
+  { status, headers }: Pick<RawAnswer, "status" | "headers">,
+  { code, message }: { readonly code: string | undefined; readonly message: string },
+  secrets: readonly string[],
+): S3Failure {
+  return new S3Failure(redact(message, secrets), {
+    kind: "answer",
+    status,
+    s3Code: code === undefined ? undefined : redact(code, secrets),
+    ...facts(headers),
   });
 }
 
-function readDate(response: RawResponse | undefined): Date | undefined {
-  const date = new Date(response?.headers["date"] ?? "");
+/** What a failure keeps of the headers. */
+function facts(headers: RawAnswer["headers"]) {
+  const storeTime = readDate(headers);
+  return {
+    requestId: headers["x-amz-request-id"],
+    storeTime,
+    retryAfterMs: readRetryAfterMs(headers["retry-after"], storeTime),
+    bucketRegion: headers["x-amz-bucket-region"],
+  };
+}
+
+function readDate(headers: RawAnswer["headers"]): Date | undefined {
+  const date = new Date(headers["date"] ?? "");
   return Number.isNaN(date.getTime()) ? undefined : date;
 }
 
