@@ -1,8 +1,12 @@
 import type { ProviderProfile } from "./provider-profiles.ts";
 
-/** Parts that are in memory at once. One part may be larger where the store or the size asks for it. */
-const partsBytesMax = 32 * 1024 * 1024;
-const partBytesUsual = 8 * 1024 * 1024;
+/**
+ * Parts that are under way at once; what is being gathered, and copies that wait for the garbage collector, are several times as much.
+ * One part may be larger where the store or the size asks for it.
+ */
+const partsBytesMax = 10 * 1024 * 1024;
+/** The smallest that S3 takes. */
+const partBytesUsual = 5 * 1024 * 1024;
 /** S3's own limit. */
 const partBytesMax = 5 * 1024 ** 3;
 

@@ -11,24 +11,24 @@ const limits = { partBytesMin: 5 * mib, partCountMax: 10_000, partConcurrencyMax
 
 describe("a plan", () => {
   it.each([
-    [{}, 300 * mib, { partBytes: 8 * mib, concurrency: 4 }],
+    [{}, 300 * mib, { partBytes: 5 * mib, concurrency: 2 }],
     [{ partBytesMin: 64 * mib }, 300 * mib, { partBytes: 64 * mib, concurrency: 1 }],
-    [{ partConcurrencyMax: 2 }, 300 * mib, { partBytes: 8 * mib, concurrency: 2 }],
-    [{ partCountMax: 10 }, 300 * mib, { partBytes: 30 * mib, concurrency: 1 }],
+    [{ partConcurrencyMax: 1 }, 300 * mib, { partBytes: 5 * mib, concurrency: 1 }],
+    [{ partCountMax: 30 }, 300 * mib, { partBytes: 10 * mib, concurrency: 1 }],
     [{ partBytesMin: 300 * mib }, 300 * mib, undefined],
     [{ partCountMax: 1 }, 300 * mib, undefined],
   ])("for %j and %i bytes", (special, size, plan) => {
     expect(planUpload(size, { ...limits, ...special })).toEqual(plan);
   });
 
-  it("never has more parts than the store takes, and 32 MiB under way for usual sizes", () => {
+  it("never has more parts than the store takes, and 10 MiB under way for usual sizes", () => {
     for (const gib of [0.3, 1, 5, 100, 500, 5000]) {
       const size = Math.ceil(gib * 1024 * mib);
       for (const partCountMax of [1000, 10_000]) {
         const plan = planUpload(size, { ...limits, partCountMax });
         if (plan === undefined) continue;
         expect(Math.ceil(size / plan.partBytes)).toBeLessThanOrEqual(partCountMax);
-        if (gib <= 5) expect(plan.partBytes * plan.concurrency).toBeLessThanOrEqual(32 * mib);
+        if (gib <= 5) expect(plan.partBytes * plan.concurrency).toBeLessThanOrEqual(10 * mib);
       }
     }
   });
