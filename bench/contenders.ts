@@ -18,6 +18,8 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 
 export interface Contenders {
   readonly ours: Contender;
+  /** For Node, before an entry of ours: what it runs from, and what the image's daemon runs with. */
+  readonly nodeArguments: readonly string[];
   /** Undefined where it is not found. */
   readonly stock: Contender | undefined;
   /** Why stock is not there, or which one it is. */
@@ -35,19 +37,23 @@ const builtMain = new URL("../packages/wal-replicator/dist/main.mjs", import.met
  * @throws {Error} if there is no build.
  */
 export function findContenders(isBuilt = false): Contenders {
-  return { ours: findOurs(isBuilt), ...findStock(), ...findRclone() };
+  const nodeArguments = [...conditionsOf(isBuilt), "--max-semi-space-size=2"];
+  return { ours: findOurs(isBuilt), nodeArguments, ...findStock(), ...findRclone() };
 }
 
 function findOurs(isBuilt: boolean): Contender {
   const main = fileURLToPath(isBuilt ? builtMain : sourceMain);
   if (!existsSync(main)) throw new Error(`${main} is missing: run \`npx -y pnpm@12 build\` first`);
-  const conditions = isBuilt ? [] : ["--conditions=@vaultwarden-stream/source"];
-  const command = [process.execPath, ...conditions, main];
+  const command = [process.execPath, ...conditionsOf(isBuilt), main];
   return {
     name: "ours",
     replicateCommand: (database, storeUrl) => [...command, "replicate", database, storeUrl],
     restoreCommand: (replicaUrl, target) => [...command, "restore", replicaUrl, "-o", target],
   };
+}
+
+function conditionsOf(isBuilt: boolean): readonly string[] {
+  return isBuilt ? [] : ["--conditions=@vaultwarden-stream/source"];
 }
 
 function findRclone(): Pick<Contenders, "rclone" | "rcloneNote"> {

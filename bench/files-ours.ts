@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
-import { type RunningChild, startTypeScriptChild } from "@vaultwarden-stream/testkit";
+import { type RunningChild, startChild } from "@vaultwarden-stream/testkit";
 import type { Environment } from "./contenders.ts";
 import type { PushedMessage } from "./files-main.ts";
 import type { MeasuredRun } from "./measured-run.ts";
@@ -8,9 +8,13 @@ import { readProcessUsage, resetPeak } from "./process-usage.ts";
 
 const entry = fileURLToPath(new URL("./files-main.ts", import.meta.url));
 
-export function pullCommand(url: string, tree: string, parallel: number): readonly string[] {
-  const source = "--conditions=@vaultwarden-stream/source";
-  return [process.execPath, source, entry, "pull", url, tree, String(parallel)];
+export function pullCommand(
+  nodeArguments: readonly string[],
+  url: string,
+  tree: string,
+  parallel: number,
+): readonly string[] {
+  return [process.execPath, ...nodeArguments, entry, "pull", url, tree, String(parallel)];
 }
 
 export interface MeasuredPush extends MeasuredRun {
@@ -32,15 +36,17 @@ export class PushingProcess implements AsyncDisposable {
       readonly tree: string;
       readonly stateDirectory: string;
       readonly parallel: number;
+      readonly nodeArguments: readonly string[];
     },
     env: Environment,
   ) {
-    const { url, tree, stateDirectory, parallel } = options;
-    this.#child = startTypeScriptChild(entry, {
-      arguments: ["push", url, tree, stateDirectory, String(parallel)],
-      env,
-      ipc: true,
-    });
+    const { url, tree, stateDirectory, parallel, nodeArguments } = options;
+    this.#child = startChild(
+      process.execPath,
+      [...nodeArguments, entry, "push", url, tree, stateDirectory, String(parallel)],
+      { env },
+      ["ignore", "pipe", "pipe", "ipc"],
+    );
   }
 
   /** Waits for the first push. What the process needed to start is in it. */

@@ -48,7 +48,7 @@ const usage = `usage: bench [options]
   --scenario <name>        only this one; may be repeated
                            (${scenarios.map(toUsage).join(", ")})
   --quick                  smaller and shorter: for a look, not for a claim
-  --built                  ours is the built package (run \`build\` first), not its sources; files are always from sources
+  --built                  ours is the built package (run \`build\` first), not its sources
   --json <file>            writes all figures there too
   --help
 

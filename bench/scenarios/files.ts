@@ -102,7 +102,8 @@ export const filesScenario: Scenario = {
 async function runOurs({ context, tree, place, target, addFile }: Job): Promise<Course> {
   const { url, env } = place;
   const stateDirectory = join(context.directory, "state");
-  const options = { url, tree, stateDirectory, parallel: uploadsAtOnce };
+  const { nodeArguments } = context.contenders;
+  const options = { url, tree, stateDirectory, parallel: uploadsAtOnce, nodeArguments };
   let pushes: Pick<Course, "push" | "look">;
   {
     await using process = new PushingProcess(options, env);
@@ -117,7 +118,7 @@ async function runOurs({ context, tree, place, target, addFile }: Job): Promise<
     const newFile = await measure(place, () => process.again());
     restarts = { restart, restartLookSeconds: restart.pushSeconds, newFile };
   }
-  const command = pullCommand(url, target, downloadsAtOnce);
+  const command = pullCommand(nodeArguments, url, target, downloadsAtOnce);
   const pull = await measure(place, () => runMeasured(command, env));
   return { ...pushes, ...restarts, pull };
 }

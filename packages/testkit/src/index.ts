@@ -1,5 +1,5 @@
 export type { ChildExit, ChildOptions, RunningChild } from "./child-process.ts";
-export { runTypeScriptChild, startTypeScriptChild } from "./child-process.ts";
+export { runTypeScriptChild, startChild, startTypeScriptChild } from "./child-process.ts";
 export type { CrashChild, CrashChildOptions, CrashExit } from "./crash-child.ts";
 export {
   argumentsWithoutCrashPoint,
