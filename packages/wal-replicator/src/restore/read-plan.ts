@@ -12,13 +12,14 @@ import {
   type LineageTarget,
   planLineage,
 } from "./plan-lineage.ts";
+import { timesAround } from "./times-around.ts";
 
 /** A plan and the timeline that its position lies in. */
 export type DatabaseRestorePlan = Extract<LineagePlanOutcome, { readonly outcome: "plan" }>;
 
 /**
  * Lists what is needed of a replica, anew at each call, and plans a restore. Reads no LTX file and writes nothing: this is the whole of
- * a dry run. Usually one LIST of the epochs, one or two GETs of the newest, and one LIST of its timeline.
+ * a dry run. Usually one LIST of the epochs, one or two GETs of the newest, and one LIST of its timeline; for a time on S3, some dozens of HEADs.
  *
  * @param withoutKeys - files that are known to be damaged or gone.
  * @throws {ReplicaError} `NOTHING_TO_RESTORE`, `TXID_NOT_REACHABLE`, `TIME_NOT_REACHABLE`, `CHAIN_BROKEN`, `TIMELINE_UNKNOWN`, `REPLICA_MALFORMED`
@@ -35,7 +36,7 @@ export async function readRestorePlan(
   }
   const lists = new Map<string, readonly ReplicaFile[]>();
   const filesOf = async (name: string): Promise<readonly ReplicaFile[]> => {
-    const files = lists.get(name) ?? (await findTimeline(root, name, options)).files;
+    const files = lists.get(name) ?? (await listFiles(root, name, target, options));
     lists.set(name, files);
     return files.filter((file) => !withoutKeys.has(file.key));
   };
@@ -66,6 +67,16 @@ export async function readRestorePlan(
     await refuseIfOnlyBranches(root, log, filesOf);
   }
   throw refusal(root, target, outcome);
+}
+
+async function listFiles(
+  root: ReplicaRoot,
+  timeline: string,
+  { before }: LineageTarget,
+  options: RequestOptions,
+): Promise<readonly ReplicaFile[]> {
+  const { files } = await findTimeline(root, timeline, options);
+  return before === undefined ? files : await timesAround(root.store, files, before, options);
 }
 
 /** Nothing to restore lets an application start empty: not where a branch holds what somebody had. */
