@@ -23,8 +23,9 @@ import { busyWriter } from "./scenarios/busy-writer.ts";
 import { commitToStored } from "./scenarios/commit-to-stored.ts";
 import { filesScenario } from "./scenarios/files.ts";
 import { firstUpload } from "./scenarios/first-upload.ts";
+import { hour } from "./scenarios/hour.ts";
 import { idle } from "./scenarios/idle.ts";
-import { restoreScenario } from "./scenarios/restore.ts";
+import { restoreIncrementsScenario, restoreScenario } from "./scenarios/restore.ts";
 import { throughput } from "./scenarios/throughput.ts";
 
 const scenarios: readonly Scenario[] = [
@@ -33,14 +34,18 @@ const scenarios: readonly Scenario[] = [
   busyWriter,
   throughput,
   restoreScenario,
+  restoreIncrementsScenario,
   idle,
+  hour,
   filesScenario,
 ];
 
 const latenciesMsDefault = [0, 20];
 
-const toUsage = ({ name, needs }: Scenario): string =>
-  needs === undefined ? name : `${name} (${needs} only)`;
+const toUsage = ({ name, needs, isLong }: Scenario): string =>
+  name +
+  (needs === undefined ? "" : ` (${needs} only)`) +
+  (isLong === true ? " (long: by name only)" : "");
 
 const usage = `usage: bench [options]
   --store directory|s3     what both stream into (default: directory); s3 is MinIO behind a proxy that counts requests
@@ -93,7 +98,9 @@ function readArguments(): Request | number {
     if (unknown.length > 0) throw new Error(`there is no scenario ${unknown.join(", ")}`);
     const fits = ({ needs }: Scenario): boolean => needs === undefined || needs === storeKind;
     const chosen = scenarios.filter((scenario) =>
-      names.length === 0 ? fits(scenario) : names.includes(scenario.name),
+      names.length === 0
+        ? fits(scenario) && scenario.isLong !== true
+        : names.includes(scenario.name),
     );
     const unfit = chosen.find((scenario) => !fits(scenario));
     if (unfit !== undefined) throw new Error(`${unfit.name} needs --store ${unfit.needs}`);

@@ -9,6 +9,8 @@ export interface Scenario {
   readonly runsAt: "each-latency" | "farthest";
   /** Undefined: on any. */
   readonly needs?: StoreKind;
+  /** Takes half an hour and more: runs only where it is asked for by name. */
+  readonly isLong?: true;
   /** Heads the columns of values: of `ours`, of `stock`, and of `tuned` if there is a third. Default: `ours` and `stock`. */
   readonly columns?: readonly string[];
   run(context: ScenarioContext): Promise<readonly Figure[]>;

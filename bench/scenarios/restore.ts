@@ -28,73 +28,100 @@ interface Restored extends MeasuredRun {
   readonly requests: Requests;
 }
 
-export const restoreScenario: Scenario = {
-  name: "restore",
-  summary:
-    "a database with its increments, restored by each contender's command from a warm page cache; ours always runs integrity_check, stock only where it says so",
-  runsAt: "farthest",
-  async run(context) {
-    const { store } = context;
-    const { ours, stock } = context.contenders;
-    const isS3 = store.kind === "s3";
-    const base = join(context.directory, "base.db");
-    context.say("writing the database");
-    const bytes = (context.quick ? 100 : 1_000) * megabyte;
-    await fill({ database: base, bytes, transactionBytes: 100 * megabyte, randomShare: 0.5 });
-    context.say("streaming it, with increments");
-    using oursPlace = await store.makePlace("ours");
-    using stockPlace = await store.makePlace("stock");
-    // Nothing is timed here: both at once.
-    const [oursSha256, stockSha256] = await Promise.all([
-      makeReplica(context, ours, oursPlace, base),
-      stock === undefined ? undefined : makeReplica(context, stock, stockPlace, base),
-    ]);
-    await rm(base);
+export const restoreScenario: Scenario = makeScenario("restore", "50 increments of 1 MB", {
+  count: 50,
+  bytes: megabyte,
+});
 
-    const oursRuns: Restored[] = [];
-    const stockRuns: Restored[] = [];
-    const stockCheckedRuns: Restored[] = [];
-    const stockOwnRuns: Restored[] = [];
-    const target = join(context.directory, "restored.db");
-    for (let round = 1; round <= (context.quick ? 1 : isS3 ? 2 : 3); round += 1) {
-      context.say(`round ${round}`);
-      oursRuns.push(await measure(ours.restoreCommand(oursPlace.url, target), oursPlace, target));
-      if (stock === undefined) continue;
-      const command = stock.restoreCommand(oursPlace.replicaUrl(), target);
-      stockRuns.push(await measure(command, oursPlace, target));
-      const ownCommand = stock.restoreCommand(stockPlace.url, target);
-      stockOwnRuns.push(await measure(ownCommand, stockPlace, target));
-      // The check itself costs the same wherever the files came from.
-      if (isS3) continue;
-      const checked = [...command.slice(0, 2), "-integrity-check", "full", ...command.slice(2)];
-      stockCheckedRuns.push(await measure(checked, oursPlace, target));
-    }
-    const isSame =
-      [...oursRuns, ...stockRuns, ...stockCheckedRuns].every((run) => run.sha256 === oursSha256) &&
-      stockOwnRuns.every((run) => run.sha256 === stockSha256);
-    const timesFaster = isS3 ? timesFasterFromS3 : 1;
-    const figures: Figure[] = [
-      ...toFigures("our replica", oursRuns, stockRuns, timesFaster),
-      ...(stockCheckedRuns.length === 0
-        ? []
-        : toFigures("our replica, stock with its integrity check", oursRuns, stockCheckedRuns, 1)),
-      ...toFigures("each its own replica", oursRuns, stockOwnRuns, timesFaster),
-      ...requestFigures(
-        "each its own replica, requests",
-        oursRuns.at(-1)?.requests,
-        stockOwnRuns.at(-1)?.requests,
-      ),
-      {
-        name: "all results are the database, byte for byte",
-        unit: "",
-        ours: oursRuns.length,
-        stock: stock && stockRuns.length + stockCheckedRuns.length + stockOwnRuns.length,
-        bar: { text: "all", isHeld: isSame },
-      },
-    ];
-    return figures;
-  },
-};
+/** As a vault is after twenty minutes of a commit a second: merged by each contender as it does. */
+export const restoreIncrementsScenario: Scenario = makeScenario(
+  "restore-increments",
+  "1,000 increments of 16 kB",
+  { count: 1_000, bytes: 16_384 },
+  { isLong: true },
+);
+
+interface Increments {
+  readonly count: number;
+  readonly bytes: number;
+}
+
+function makeScenario(
+  name: string,
+  described: string,
+  increments: Increments,
+  traits: Pick<Scenario, "isLong"> = {},
+): Scenario {
+  return {
+    ...traits,
+    name,
+    summary: `a database with ${described}, restored by each contender's command from a warm page cache; ours always runs integrity_check, stock only where it says so`,
+    runsAt: "farthest",
+    run: (context) => run(context, increments),
+  };
+}
+
+async function run(context: ScenarioContext, increments: Increments): Promise<readonly Figure[]> {
+  const { store } = context;
+  const { ours, stock } = context.contenders;
+  const isS3 = store.kind === "s3";
+  const base = join(context.directory, "base.db");
+  context.say("writing the database");
+  const bytes = (context.quick ? 100 : 1_000) * megabyte;
+  await fill({ database: base, bytes, transactionBytes: 100 * megabyte, randomShare: 0.5 });
+  context.say("streaming it, with increments");
+  using oursPlace = await store.makePlace("ours");
+  using stockPlace = await store.makePlace("stock");
+  // Nothing is timed here: both at once.
+  const [oursSha256, stockSha256] = await Promise.all([
+    makeReplica(context, ours, oursPlace, base, increments),
+    stock === undefined ? undefined : makeReplica(context, stock, stockPlace, base, increments),
+  ]);
+  await rm(base);
+
+  const oursRuns: Restored[] = [];
+  const stockRuns: Restored[] = [];
+  const stockCheckedRuns: Restored[] = [];
+  const stockOwnRuns: Restored[] = [];
+  const target = join(context.directory, "restored.db");
+  for (let round = 1; round <= (context.quick ? 1 : isS3 ? 2 : 3); round += 1) {
+    context.say(`round ${round}`);
+    oursRuns.push(await measure(ours.restoreCommand(oursPlace.url, target), oursPlace, target));
+    if (stock === undefined) continue;
+    const command = stock.restoreCommand(oursPlace.replicaUrl(), target);
+    stockRuns.push(await measure(command, oursPlace, target));
+    const ownCommand = stock.restoreCommand(stockPlace.url, target);
+    stockOwnRuns.push(await measure(ownCommand, stockPlace, target));
+    // The check itself costs the same wherever the files came from.
+    if (isS3) continue;
+    const checked = [...command.slice(0, 2), "-integrity-check", "full", ...command.slice(2)];
+    stockCheckedRuns.push(await measure(checked, oursPlace, target));
+  }
+  const isSame =
+    [...oursRuns, ...stockRuns, ...stockCheckedRuns].every((run) => run.sha256 === oursSha256) &&
+    stockOwnRuns.every((run) => run.sha256 === stockSha256);
+  const timesFaster = isS3 ? timesFasterFromS3 : 1;
+  const figures: Figure[] = [
+    ...toFigures("our replica", oursRuns, stockRuns, timesFaster),
+    ...(stockCheckedRuns.length === 0
+      ? []
+      : toFigures("our replica, stock with its integrity check", oursRuns, stockCheckedRuns, 1)),
+    ...toFigures("each its own replica", oursRuns, stockOwnRuns, timesFaster),
+    ...requestFigures(
+      "each its own replica, requests",
+      oursRuns.at(-1)?.requests,
+      stockOwnRuns.at(-1)?.requests,
+    ),
+    {
+      name: "all results are the database, byte for byte",
+      unit: "",
+      ours: oursRuns.length,
+      stock: stock && stockRuns.length + stockCheckedRuns.length + stockOwnRuns.length,
+      bar: { text: "all", isHeld: isSame },
+    },
+  ];
+  return figures;
+}
 
 function toFigures(
   name: string,
@@ -141,6 +168,7 @@ async function makeReplica(
   contender: Contender,
   place: Place,
   base: string,
+  increments: Increments,
 ): Promise<string> {
   const directory = join(context.directory, contender.name);
   // The place may be in it already.
@@ -151,11 +179,11 @@ async function makeReplica(
   using watch = await place.watch(running.ended);
   await watch.waitUntilQuiet(quietMs, running.ended);
   const startMs = nowMs();
-  const increments = context.quick ? 10 : 50;
+  const count = context.quick ? 10 : increments.count;
   await fill({
     database,
-    bytes: increments * megabyte,
-    transactionBytes: megabyte,
+    bytes: count * increments.bytes,
+    transactionBytes: increments.bytes,
     randomShare: 0.5,
     pauseMs: incrementPauseMs,
   });
