@@ -29,6 +29,7 @@ const config: ViteUserConfig = {
             "test/crash/**/*.test.ts",
             "test/e2e/**/*.test.ts",
             "test/faults/**/*.test.ts",
+            "test/follow/**/*.test.ts",
             "test/stand-in/**/*.test.ts",
             "test/start/**/*.test.ts",
             "test/writers/**/*.test.ts",

@@ -12,7 +12,7 @@ import {
   startTypeScriptChild,
 } from "@vaultwarden-stream/testkit";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { ReplicationError, replicate, restore } from "wal-replicator";
+import { formatTxid, ReplicationError, replicate, restore, type Txid } from "wal-replicator";
 import type { AppReport, AppRequest } from "./helper-app.ts";
 
 const appEntry = fileURLToPath(new URL("./helper-app.ts", import.meta.url));
@@ -190,6 +190,54 @@ describe("a start that fails", () => {
       code: "HELPER_FAILED",
       message: expect.stringContaining("exit code 3"),
     });
+  });
+});
+
+describe("maintenance in the helper", () => {
+  beforeEach(() => {
+    const db = new DatabaseSync(database);
+    db.exec("pragma journal_mode = wal; create table rows (id integer primary key)");
+    db.close();
+  });
+
+  it("goes by the host's policy, and makes a snapshot when it is asked for", async () => {
+    const replication = await replicate({
+      database,
+      replica,
+      maintenance: { levelIntervalsMs: [100], keepMs: [10_000, 604_800_000] },
+    });
+    const { timeline, txid } = await replication.snapshot();
+    const levels = join(replica, timeline, "ltx");
+    expect(existsSync(join(levels, "9", `${formatTxid(1n as Txid)}-${formatTxid(txid)}.ltx`))).toBe(
+      true,
+    );
+    const db = new DatabaseSync(database);
+    db.exec("insert into rows default values");
+    db.close();
+    await replication.flush();
+    await expect.poll(() => existsSync(join(levels, "1"))).toBe(true);
+    await expect
+      .poll(async () => (await replication.status()).maintenance?.lastCompactedAtMs)
+      .toEqual(expect.any(Number));
+    await replication.stop();
+  });
+
+  it("is none where the host says so", async () => {
+    const replication = await replicate({ database, replica, maintenance: false });
+    await replication.flush();
+    expect((await replication.status()).maintenance).toBeUndefined();
+    await expect(replication.snapshot()).rejects.toMatchObject({ code: "OPTIONS_CONFLICT" });
+    await replication.stop();
+  });
+
+  it("refuses times that contradict each other, and names the law", async () => {
+    await expect(
+      replicate({ database, replica, maintenance: { levelIntervalsMs: [100] } }),
+    ).rejects.toMatchObject({
+      code: "OPTIONS_CONFLICT",
+      message: expect.stringContaining("2 times in keepMs"),
+    });
+    expect(existsSync(replica)).toBe(false);
   });
 });
 

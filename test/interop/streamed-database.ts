@@ -25,6 +25,8 @@ export interface StreamedDatabaseOptions {
   readonly replica: string;
   readonly seed: number;
   readonly pageSize: number;
+  /** Leave the levels as they are shipped. */
+  readonly maintenance?: false;
 }
 
 /** A database under a writer of its own process, streamed by the engine in another. Disposing of it kills both. */
@@ -41,9 +43,10 @@ export class StreamedDatabase implements AsyncDisposable {
   }
 
   async start(): Promise<void> {
-    const { seed, pageSize, replica } = this.#options;
+    const { seed, pageSize, replica, maintenance } = this.#options;
     await this.startWriter();
     this.#engine = await startEngine({
+      ...(maintenance === undefined ? {} : { maintenance }),
       database: this.path,
       replica,
       // A copy does not wait until the killed original's lease is stale.

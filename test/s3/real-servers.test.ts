@@ -1,3 +1,5 @@
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
+import type { ClientRequest } from "node:http";
 import { openObjectStore, probeConditionalWrites } from "@vaultwarden-stream/object-store";
 import { defineConformanceTests } from "@vaultwarden-stream/object-store/conformance";
 import {
@@ -39,6 +41,21 @@ for (const { peer, provider, start, limits } of servers) {
     };
 
     defineConformanceTests(`${provider}`, openEmpty);
+
+    it("takes bulk deletes as we write them", async () => {
+      const { store } = openEmpty();
+      const keys = Array.from({ length: 1000 }, (_, index) => `d/${index}`);
+      for (const key of ["kept", ...keys.slice(0, 20)]) await store.put(key, new Uint8Array(1));
+      const methods: string[] = [];
+      const note = (message: unknown) =>
+        methods.push((message as { request: ClientRequest }).request.method);
+      subscribe("http.client.request.start", note);
+      await store.deleteAll(keys).finally(() => unsubscribe("http.client.request.start", note));
+      expect(methods).toEqual(["POST"]);
+      const left: string[] = [];
+      for await (const page of store.list("")) left.push(...page.map(({ key }) => key));
+      expect(left).toEqual(["kept"]);
+    });
 
     // VersityGW judged before it read the body until v1.7; v1.8 judges again when it commits.
     it("is found atomic, and keeps no scratch objects", async () => {

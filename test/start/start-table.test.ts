@@ -148,7 +148,8 @@ describe("no database", () => {
       code: "START_REFUSED",
       message: expect.stringContaining(`timeline ${position?.timeline}`),
     });
-    expect(before).toHaveLength(2);
+    // The record, the lease, and the release.
+    expect(before).toHaveLength(3);
     expect(listing(place.replica)).toEqual([]);
     expect(host.listing()).toEqual([]);
   });

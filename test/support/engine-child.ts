@@ -22,6 +22,7 @@ export type EngineRequest =
       readonly command: "start";
       readonly options: ReplicateOptions;
       readonly checkpointPolicy?: object;
+      readonly watchPolicy?: object;
       readonly leaseIntervalMs?: number;
     }
   | {
@@ -32,6 +33,7 @@ export type EngineRequest =
     }
   | { readonly id: number; readonly command: "flush" }
   | { readonly id: number; readonly command: "status" }
+  | { readonly id: number; readonly command: "snapshot" }
   | { readonly id: number; readonly command: "stop"; readonly applicationEnded: boolean };
 
 const modulePath = process.argv[2];
@@ -63,6 +65,7 @@ async function answer(request: EngineRequest): Promise<unknown> {
         ...(request.checkpointPolicy === undefined
           ? {}
           : { checkpointPolicy: request.checkpointPolicy }),
+        ...(request.watchPolicy === undefined ? {} : { watchPolicy: request.watchPolicy }),
       },
     );
     replication.ended.catch((error: unknown) => tell({ endedBy: plain(error) }));
@@ -71,6 +74,7 @@ async function answer(request: EngineRequest): Promise<unknown> {
   if (replication === undefined) throw new Error("not started");
   if (request.command === "flush") return replication.flush();
   if (request.command === "status") return replication.status();
+  if (request.command === "snapshot") return replication.snapshot();
   return replication.stop({ applicationEnded: request.applicationEnded });
 }
 

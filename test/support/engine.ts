@@ -34,12 +34,13 @@ export class EngineError extends Error {
 export interface EngineOptions
   extends Pick<
     ReplicateOptions,
-    "database" | "replica" | "syncIntervalMs" | "ifHeld" | "onDivergence"
+    "database" | "replica" | "syncIntervalMs" | "ifHeld" | "onDivergence" | "maintenance"
   > {
   readonly leaseIntervalMs?: number;
   /** How far the process's wall clock is off; its monotonic clock is not. */
   readonly clockOffsetMs?: number;
   readonly checkpointPolicy?: { readonly passiveFrames: number; readonly barrierBytes: number };
+  readonly watchPolicy?: { readonly intervalMs: number; readonly stallAfterMs: number };
   /** Other sources than this checkout's. */
   readonly module?: string;
   readonly crashAt?: string;
@@ -52,6 +53,7 @@ export interface Engine {
   readonly events: readonly ReplicationEvent[];
   flush(): Promise<Position>;
   status(): Promise<ReplicationStatus>;
+  snapshot(): Promise<Position>;
   stop(applicationEnded: boolean): Promise<StopResult>;
   kill(): Promise<void>;
   /** Resolves when the process is gone. */
@@ -138,7 +140,7 @@ async function spawnEngine(
 
 /** Starts the process of an engine. What becomes of the start itself is said by `started`. */
 export async function launchEngine(options: EngineOptions): Promise<LaunchedEngine> {
-  const { checkpointPolicy, leaseIntervalMs, ...rest } = options;
+  const { checkpointPolicy, leaseIntervalMs, watchPolicy, ...rest } = options;
   const { module: _, crashAt: __, crashNth: ___, nodeArguments: ____, ...replicate } = rest;
   const { child, connection } = await spawnEngine(options);
   const started = connection.request({
@@ -146,6 +148,7 @@ export async function launchEngine(options: EngineOptions): Promise<LaunchedEngi
     options: replicate,
     ...(checkpointPolicy === undefined ? {} : { checkpointPolicy }),
     ...(leaseIntervalMs === undefined ? {} : { leaseIntervalMs }),
+    ...(watchPolicy === undefined ? {} : { watchPolicy }),
   }) as Promise<void>;
   started.catch(() => {}); // whoever cares awaits it
   return {
@@ -157,6 +160,7 @@ export async function launchEngine(options: EngineOptions): Promise<LaunchedEngi
     signal: (signal) => void child.kill(signal),
     flush: () => connection.request({ command: "flush" }) as Promise<Position>,
     status: () => connection.request({ command: "status" }) as Promise<ReplicationStatus>,
+    snapshot: () => connection.request({ command: "snapshot" }) as Promise<Position>,
     stop: async (applicationEnded) => {
       const result = (await connection.request({
         command: "stop",

@@ -1,9 +1,9 @@
-import { readFileSync } from "node:fs";
 import {
   type AnyCommandSpec,
   type CommandLineStreams,
   runCommandLine,
 } from "wal-replicator/command-line";
+import { appVersion } from "./app-version.ts";
 import { healthcheckCommand } from "./commands/healthcheck.ts";
 
 /** @returns the exit code. */
@@ -11,15 +11,12 @@ export async function runCommands(
   argv: readonly string[],
   streams: CommandLineStreams,
 ): Promise<number> {
-  const { version } = JSON.parse(
-    readFileSync(new URL("../package.json", import.meta.url), "utf8"),
-  ) as { version: string };
   return runCommandLine(
     {
       name: "vaultwarden-stream",
       description:
         "Starts Vaultwarden, streams its database to a store within a second of every commit, and restores it on any machine. Configured by the environment, see .env.example.",
-      version,
+      version: appVersion(),
       commands: await commandsFor(argv[0]),
     },
     argv,

@@ -1,6 +1,7 @@
 import { formatTxid, type ReplicationEvent } from "wal-replicator";
-import { formatBytes, formatCount, formatDuration } from "wal-replicator/command-line";
+import { formatBytes, formatCount, formatDuration, formatTime } from "wal-replicator/command-line";
 import type { LogFields, LogLevel } from "./logger.ts";
+import { describeUpkeepEvent } from "./upkeep-event-line.ts";
 
 /** What the log says about an event of the stream. */
 export interface EventLine {
@@ -63,7 +64,7 @@ export function describeEvent(event: ReplicationEvent): EventLine {
     case "store-failing":
       return {
         level: "error",
-        message: `the store fails since ${formatDuration(event.sinceMs)}: ${event.message}. The vault goes on; ${formatCount(event.waitingFiles, "file")} (${formatBytes(event.waitingBytes)}) wait here${event.hint === undefined ? "" : `. ${event.hint}`}`,
+        message: `the store fails since ${formatTime(event.sinceMs)}: ${event.message}. The vault goes on; ${formatCount(event.waitingFiles, "file")} (${formatBytes(event.waitingBytes)}) wait here${event.hint === undefined ? "" : `. ${event.hint}`}`,
         fields: {
           event: event.type,
           code: event.code,
@@ -94,7 +95,7 @@ export function describeEvent(event: ReplicationEvent): EventLine {
     case "spool-full":
       return {
         level: "error",
-        message: `nothing is captured since ${formatDuration(event.sinceMs)}: ${event.message}. The vault goes on; ${event.hint}`,
+        message: `nothing is captured since ${formatTime(event.sinceMs)}: ${event.message}. The vault goes on; ${event.hint}`,
         fields: { event: event.type, code: event.code, sinceMs: Math.round(event.sinceMs) },
       };
     case "spool-recovered":
@@ -189,5 +190,7 @@ export function describeEvent(event: ReplicationEvent): EventLine {
           txid: formatTxid(event.txid),
         },
       };
+    default:
+      return describeUpkeepEvent(event);
   }
 }

@@ -19,7 +19,7 @@ export function chooseManifest(
   lineage: Lineage,
   at?: Date,
 ): ManifestRef | undefined {
-  return inOrder(refs, lineage).findLast(({ time }) => at === undefined || time <= at);
+  return manifestsOf(refs, lineage).findLast(({ time }) => at === undefined || time <= at);
 }
 
 /**
@@ -34,7 +34,7 @@ export function laterManifests(
   lineage: Lineage,
   chosen: ManifestRef | undefined,
 ): ManifestRef[] {
-  const ordered = inOrder(refs, lineage);
+  const ordered = manifestsOf(refs, lineage);
   return chosen === undefined ? ordered : ordered.slice(indexOf(ordered, chosen) + 1);
 }
 
@@ -44,7 +44,7 @@ export function earlierManifests(
   lineage: Lineage,
   chosen: ManifestRef,
 ): ManifestRef[] {
-  const ordered = inOrder(refs, lineage);
+  const ordered = manifestsOf(refs, lineage);
   return ordered.slice(0, indexOf(ordered, chosen)).toReversed();
 }
 
@@ -59,7 +59,7 @@ function indexOf(ordered: readonly ManifestRef[], chosen: ManifestRef): number {
 }
 
 /** All manifests of the lineage, oldest first. */
-function inOrder(refs: readonly ManifestRef[], lineage: Lineage): ManifestRef[] {
+export function manifestsOf(refs: readonly ManifestRef[], lineage: Lineage): ManifestRef[] {
   return lineage.toReversed().flatMap(({ timeline, upToTxid }) =>
     refs
       .filter((ref) => ref.timeline === timeline)

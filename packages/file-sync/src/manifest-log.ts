@@ -2,7 +2,7 @@ import type { ObjectStore } from "@vaultwarden-stream/object-store";
 import type { EntryMap } from "./compare-tree.ts";
 import type { FileSyncEvent } from "./events.ts";
 import type { Manifest } from "./manifest.ts";
-import type { ManifestRef } from "./manifest-key.ts";
+import { type ManifestRef, manifestKey } from "./manifest-key.ts";
 import { writeManifest, writePointer } from "./manifests.ts";
 import { countChanges, haveSameEntries } from "./plan-push.ts";
 import type { PushCrashPoint } from "./push-types.ts";
@@ -71,7 +71,11 @@ export class ManifestLog {
       await this.#writePointer(signal);
       return undefined;
     }
-    const manifest: Manifest = { ...state, sequence: this.#nextSequence(state) };
+    const manifest: Manifest = {
+      ...state,
+      sequence: this.#nextSequence(state),
+      ...(this.#newest === undefined ? {} : { previous: manifestKey(this.#newest) }),
+    };
     const counts = countChanges(this.#entries, state.entries);
     this.#tried = toRef(manifest);
     this.#isUndecided = true;

@@ -1,3 +1,9 @@
+import {
+  openSealedJson,
+  type SealedJson,
+  sealJson,
+  sealProblem,
+} from "@vaultwarden-stream/object-store";
 import { isDigest } from "./blob-key.ts";
 import { FileSyncError } from "./errors.ts";
 import { type ManifestRef, manifestKey, parseManifestKey } from "./manifest-key.ts";
@@ -6,6 +12,8 @@ import { type ManifestRef, manifestKey, parseManifestKey } from "./manifest-key.
 export interface Manifest extends ManifestRef {
   /** By path, in the order of UTF-16 code units, each path once; a directory before what is in it. */
   readonly entries: readonly ManifestEntry[];
+  /** Key of the manifest that was the newest when this one was written, as its writer knows. Who misses that one knows that something removed it. */
+  readonly previous?: string;
 }
 
 export type ManifestEntry = FileEntry | DirectoryEntry;
@@ -39,14 +47,15 @@ const pathLengthMax = 4096;
 
 /** @throws {FileSyncError} `MANIFEST_INVALID` for one that could not be read again: it must not come into being. */
 export function encodeManifest(manifest: Manifest): Uint8Array {
-  const { timeline, epoch, sequence, txid, time, entries } = manifest;
+  const { timeline, epoch, sequence, txid, time, entries, previous } = manifest;
   const key = manifestKey(manifest);
   if (parseManifestKey(key) === undefined) throw invalid(key, "no manifest has such a key");
   decodeEntries(key, entries);
   // One entry a line, for people and their tools.
   const lines = entries.map((entry) => JSON.stringify(entry)).join(",\n");
-  const head = JSON.stringify({ version, timeline, epoch, sequence, txid, time });
-  const bytes = new TextEncoder().encode(`${head.slice(0, -1)},"entries":[\n${lines}\n]}\n`);
+  // Without one it is left out.
+  const head = JSON.stringify({ version, timeline, epoch, sequence, txid, time, previous });
+  const bytes = sealJson(`${head.slice(0, -1)},"entries":[\n${lines}\n]}`);
   if (bytes.length > manifestBytesMax) throw invalid(key, tooLarge);
   return bytes;
 }
@@ -58,7 +67,8 @@ export function encodeManifest(manifest: Manifest): Uint8Array {
 export function decodeManifest(key: string, bytes: Uint8Array): Manifest {
   const ref = parseManifestKey(key);
   if (ref === undefined) throw invalid(key, "no manifest has such a key");
-  const json = parse(key, bytes);
+  const opened = parse(key, bytes);
+  const json = opened.value;
   if (!isRecord(json)) throw invalid(key, "it is not a JSON object");
   if (json["version"] !== version) {
     throw invalid(
@@ -67,10 +77,19 @@ export function decodeManifest(key: string, bytes: Uint8Array): Manifest {
     );
   }
   if (!says(json, ref, key)) throw invalid(key, "it is another manifest than its key says");
-  const { entries } = json;
+  const { entries, previous } = json;
   if (!Array.isArray(entries)) throw invalid(key, "it has no list of entries");
-  return { ...ref, entries: decodeEntries(key, entries) };
+  const decoded = decodeEntries(key, entries);
+  const problem = sealProblem(opened, unsealedFields);
+  if (problem !== undefined) throw invalid(key, problem);
+  if (previous === undefined) return { ...ref, entries: decoded };
+  const isKey = typeof previous === "string" && parseManifestKey(previous) !== undefined;
+  if (!isKey) throw invalid(key, "what it says of the manifest before it is no key of one");
+  return { ...ref, entries: decoded, previous };
 }
+
+/** What manifests had before they were sealed. */
+const unsealedFields = ["version", "timeline", "epoch", "sequence", "txid", "time", "entries"];
 
 function decodeEntries(key: string, entries: readonly unknown[]): ManifestEntry[] {
   const decoded: ManifestEntry[] = [];
@@ -104,9 +123,9 @@ export function isManifestPath(path: string): boolean {
   return path.split("/").every((name) => name !== "" && name !== "." && name !== "..");
 }
 
-function parse(key: string, bytes: Uint8Array): unknown {
+function parse(key: string, bytes: Uint8Array): SealedJson {
   try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    return openSealedJson(bytes);
   } catch (error) {
     throw invalid(key, "it is not JSON", error);
   }

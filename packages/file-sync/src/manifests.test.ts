@@ -1,7 +1,13 @@
 import { FaultyStore, MemoryStore } from "@vaultwarden-stream/object-store";
 import { describe, expect, test } from "vitest";
 import { manifestKey } from "./manifest-key.ts";
-import { listManifests, readManifest, writeManifest, writePointer } from "./manifests.ts";
+import {
+  listManifests,
+  readManifest,
+  readPointer,
+  writeManifest,
+  writePointer,
+} from "./manifests.ts";
 
 const manifest = {
   timeline: "00000001-0badcafe",
@@ -68,10 +74,28 @@ describe("manifests in a store", () => {
     await writePointer(store, { ...ref, sequence: 2 });
     const chunks: Uint8Array[] = [];
     for await (const chunk of (await store.get("files/current.json")).body) chunks.push(chunk);
-    expect(JSON.parse(Buffer.concat(chunks).toString())).toEqual({
+    const bytes = Buffer.concat(chunks);
+    expect(JSON.parse(bytes.toString())).toMatchObject({
       version: 1,
       manifest: manifestKey({ ...ref, sequence: 2 }),
       time: "2026-11-27T16:09:05.123Z",
     });
+    expect(await readPointer(store)).toEqual({ ...ref, sequence: 2 });
+    for (let at = 0; at < bytes.length; at += 1) {
+      const changed = Uint8Array.from(bytes, (byte, index) => (index === at ? byte ^ 1 : byte));
+      await store.put("files/current.json", changed);
+      await expect(readPointer(store), `byte ${at}`).rejects.toMatchObject({
+        code: "MANIFEST_INVALID",
+      });
+    }
+  });
+
+  test("have no pointer before the first one, which is no failure of the store", async () => {
+    expect(await readPointer(new MemoryStore())).toBeUndefined();
+    const forbidden = new FaultyStore(new MemoryStore(), () => ({
+      kind: "error-before",
+      code: "FORBIDDEN",
+    }));
+    await expect(readPointer(forbidden)).rejects.toMatchObject({ code: "FORBIDDEN" });
   });
 });

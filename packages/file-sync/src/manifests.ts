@@ -1,4 +1,11 @@
-import type { ObjectStore, RequestOptions } from "@vaultwarden-stream/object-store";
+import {
+  isNotFound,
+  type ObjectStore,
+  openSealedJson,
+  type RequestOptions,
+  sealJson,
+  sealProblem,
+} from "@vaultwarden-stream/object-store";
 import { FileSyncError } from "./errors.ts";
 import { decodeManifest, encodeManifest, type Manifest, manifestBytesMax } from "./manifest.ts";
 import {
@@ -38,21 +45,30 @@ export async function readManifest(
   options: RequestOptions = {},
 ): Promise<Manifest> {
   const key = manifestKey(ref);
+  return decodeManifest(key, await readSmall(store, key, manifestBytesMax, options));
+}
+
+async function readSmall(
+  store: ObjectStore,
+  key: string,
+  bytesMax: number,
+  options: RequestOptions,
+): Promise<Uint8Array> {
   const { body } = await store.get(key, options);
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of body) {
     size += chunk.length;
-    if (size > manifestBytesMax) {
+    if (size > bytesMax) {
       throw new FileSyncError(
         "MANIFEST_INVALID",
-        `the manifest ${key} has more than ${manifestBytesMax} bytes: none of ours has`,
+        `${key} has more than ${bytesMax} bytes: none of ours has`,
         "Restore from another moment; nothing was changed.",
       );
     }
     chunks.push(chunk);
   }
-  return decodeManifest(key, Buffer.concat(chunks));
+  return Buffer.concat(chunks);
 }
 
 /**
@@ -85,5 +101,44 @@ export async function writePointer(
   options: RequestOptions = {},
 ): Promise<void> {
   const pointer = { version: 1, manifest: manifestKey(ref), time: ref.time };
-  await store.put(pointerKey, new TextEncoder().encode(`${JSON.stringify(pointer)}\n`), options);
+  await store.put(pointerKey, sealJson(JSON.stringify(pointer)), options);
+}
+
+/**
+ * @returns the manifest that the pointer names; undefined: there is no pointer.
+ * @throws {FileSyncError} `MANIFEST_INVALID` if it is not what was written.
+ */
+export async function readPointer(
+  store: ObjectStore,
+  options: RequestOptions = {},
+): Promise<ManifestRef | undefined> {
+  let bytes: Uint8Array;
+  try {
+    bytes = await readSmall(store, pointerKey, pointerBytesMax, options);
+  } catch (error) {
+    if (isNotFound(error)) return undefined;
+    throw error;
+  }
+  const named = decodePointer(bytes);
+  if (named !== undefined) return named;
+  throw new FileSyncError(
+    "MANIFEST_INVALID",
+    `${pointerKey} is not what was written there`,
+    "The listing of manifests is what counts: it is written again with the next one.",
+  );
+}
+
+const pointerBytesMax = 4096;
+/** What it had before it was sealed. */
+const unsealedFields = ["version", "manifest", "time"];
+
+function decodePointer(bytes: Uint8Array): ManifestRef | undefined {
+  try {
+    const opened = openSealedJson(bytes);
+    const { manifest } = Object(opened.value) as { manifest?: unknown };
+    if (typeof manifest !== "string" || sealProblem(opened, unsealedFields) !== undefined) return;
+    return parseManifestKey(manifest);
+  } catch {
+    return undefined; // not JSON
+  }
 }

@@ -2,7 +2,7 @@ import { FaultyStore, MemoryStore, type ObjectStore } from "@vaultwarden-stream/
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { blobKey, blobPrefix } from "./blob-key.ts";
-import { chooseManifest, type Lineage } from "./choose-manifest.ts";
+import { chooseManifest, type Lineage, manifestsOf } from "./choose-manifest.ts";
 import type { Manifest } from "./manifest.ts";
 import { type ManifestRef, manifestKey } from "./manifest-key.ts";
 import { listManifests, readManifest, writeManifest } from "./manifests.ts";
@@ -13,6 +13,13 @@ const hourMs = 3_600_000;
 const retentionMs = 20 * hourMs;
 const graceMs = 3 * hourMs;
 const startMs = Date.UTC(2026, 0, 1);
+const windowMs = 4 * hourMs;
+const precisions = [
+  { keepMs: 5 * hourMs, windowMs: 0 },
+  { keepMs: retentionMs, windowMs },
+];
+/** Of the files 0 to 9 a database has rows of these. */
+const isNamedElsewhere = (path: string): boolean => Number(path) >= 5;
 
 /** What happens to the store, one after the other. */
 type Step =
@@ -122,7 +129,10 @@ class History {
     const options = {
       store,
       now: this.now,
-      retentionMs,
+      precisions,
+      // Any moments will do: those of the manifests themselves are the hardest.
+      moments: before.refs.filter((_, index) => index % 5 === 0).map(({ time }) => time),
+      isNamedElsewhere,
       graceMs,
       lineages: [this.lineage],
       parallel: 1,
@@ -139,13 +149,36 @@ class History {
     for (const digests of after.manifests.values()) {
       for (const sha256 of digests) expect(after.blobs.has(sha256), sha256).toBe(true);
     }
-    // Every moment within the retention has the state that it had, as far as the last push.
-    const horizonMs = this.nowMs - retentionMs;
-    for (let atMs = horizonMs; atMs <= this.nowMs; atMs += hourMs) {
-      const at = new Date(atMs);
+    // Every moment has the state that it had, or one that lacks what was pushed within the window of its age.
+    const line = manifestsOf(before.refs, this.lineage);
+    const isInOrder = line.every(
+      ({ time }, index) => index === 0 || time >= (line[index - 1]?.time ?? 0),
+    );
+    for (let ageMs = 0; ageMs <= retentionMs; ageMs += hourMs) {
+      const at = new Date(this.nowMs - ageMs);
+      const wanted = chooseManifest(before.refs, this.lineage, at);
+      const chosen = chooseManifest(after.refs, this.lineage, at);
+      if (ageMs <= 5 * hourMs) expect(keyOf(chosen)).toBe(keyOf(wanted));
+      if (!isInOrder || wanted === undefined) continue;
+      const lacking = line.slice(
+        line.findIndex((ref) => keyOf(ref) === keyOf(chosen)) + 1,
+        line.indexOf(wanted) + 1,
+      );
+      expect(lacking.filter(({ time }) => at.getTime() - time.getTime() >= windowMs)).toEqual([]);
+    }
+    for (const at of options.moments) {
+      if (this.nowMs - at.getTime() > retentionMs) continue;
       expect(keyOf(chooseManifest(after.refs, this.lineage, at))).toBe(
         keyOf(chooseManifest(before.refs, this.lineage, at)),
       );
+    }
+    // And no file is lost that a row may name.
+    const recent = line.filter(({ time }) => this.nowMs - time.getTime() <= retentionMs);
+    const held = new Set(
+      manifestsOf(after.refs, this.lineage).flatMap((ref) => filesOf(after, ref)),
+    );
+    for (const file of recent.flatMap((ref) => filesOf(before, ref))) {
+      if (isNamedElsewhere(file)) expect(held.has(file), file).toBe(true);
     }
     expect(keyOf(chooseManifest(after.refs, this.lineage))).toBe(
       keyOf(chooseManifest(before.refs, this.lineage)),
@@ -164,6 +197,8 @@ class History {
 interface Snapshot {
   readonly refs: readonly ManifestRef[];
   readonly manifests: ReadonlyMap<string, readonly string[]>;
+  /** Paths by the key of a manifest. */
+  readonly paths: ReadonlyMap<string, readonly string[]>;
   /** By digest, with the time of the last PUT. */
   readonly blobs: ReadonlyMap<string, number>;
 }
@@ -171,16 +206,25 @@ interface Snapshot {
 async function snapshot(store: ObjectStore): Promise<Snapshot> {
   const refs = await listManifests(store);
   const manifests = new Map<string, string[]>();
+  const paths = new Map<string, string[]>();
   for (const ref of refs) {
     const { entries } = await readManifest(store, ref);
     const digests = entries.flatMap((entry) => (entry.kind === "file" ? entry.sha256 : []));
     manifests.set(manifestKey(ref), digests);
+    paths.set(
+      manifestKey(ref),
+      entries.map(({ path }) => path),
+    );
   }
   const blobs = new Map<string, number>();
   for await (const page of store.list(blobPrefix)) {
     for (const { key, lastModified } of page) blobs.set(key.slice(-64), lastModified.getTime());
   }
-  return { refs, manifests, blobs };
+  return { refs, manifests, paths, blobs };
+}
+
+function filesOf({ paths }: Snapshot, ref: ManifestRef): readonly string[] {
+  return paths.get(manifestKey(ref)) ?? [];
 }
 
 function keyOf(ref: ManifestRef | undefined): string | undefined {

@@ -1,4 +1,9 @@
-import { FaultyStore, MemoryStore, type ObjectStore } from "@vaultwarden-stream/object-store";
+import {
+  FaultyStore,
+  MemoryStore,
+  type ObjectStore,
+  ObjectStoreError,
+} from "@vaultwarden-stream/object-store";
 import { beforeEach, describe, expect, it } from "vitest";
 import { blobKey, blobPrefix } from "./blob-key.ts";
 import type { Manifest } from "./manifest.ts";
@@ -48,7 +53,8 @@ function toManifest(
 
 function options(more: Partial<PruneOptions> = {}): PruneOptions {
   const lineages = [[{ timeline: "t" }]];
-  return { store: memory, now, retentionMs: 30 * dayMs, graceMs: dayMs, lineages, ...more };
+  const precisions = [{ keepMs: 30 * dayMs, windowMs: 0 }];
+  return { store: memory, now, precisions, moments: [], graceMs: dayMs, lineages, ...more };
 }
 
 async function keys(prefix: string): Promise<string[]> {
@@ -137,15 +143,19 @@ describe("prune", () => {
     expect(await sequences()).toEqual([1, 2]);
   });
 
-  it("keeps what the line needs of its ancestors: the state at the branch, and not the last one", async () => {
+  it("keeps what the line needs of its ancestors, the state at the branch; what they wrote after it goes when it is old", async () => {
     await push(1, ["before"], { timeline: "parent", txid: "0".repeat(15) + 1 });
     nowMs += dayMs;
     await push(2, ["after the branch"], { timeline: "parent", txid: "0".repeat(15) + 2 });
     nowMs += 50 * dayMs;
     await push(1, ["child"], { timeline: "child", epoch: 2, txid: "0".repeat(15) + 2 });
     const line = [{ timeline: "child" }, { timeline: "parent", upToTxid: "0".repeat(15) + 1 }];
+    nowMs -= 20 * dayMs;
     await prune(options({ lineages: [line] }));
     expect(await blobs()).toEqual(blobsOf("before", "after the branch", "child"));
+    nowMs += 20 * dayMs;
+    await prune(options({ lineages: [line] }));
+    expect(await blobs()).toEqual(blobsOf("before", "child"));
   });
 
   it("keeps dead timelines whole until their last manifest is out of the retention", async () => {
@@ -156,7 +166,7 @@ describe("prune", () => {
     nowMs += 29 * dayMs;
     await prune(options());
     expect(await blobs()).toEqual(blobsOf("dead 1", "dead 2", "living"));
-    nowMs += 2 * dayMs;
+    nowMs += 3 * dayMs;
     await prune(options());
     expect(await blobs()).toEqual(blobsOf("living"));
     expect(await listManifests(memory)).toMatchObject([{ timeline: "t" }]);
@@ -173,6 +183,68 @@ describe("prune", () => {
     }
     expect(await blobs()).toHaveLength(2);
     expect(await listManifests(memory)).toHaveLength(1);
+  });
+});
+
+describe("prune by the precision of an age", () => {
+  const hourly = [
+    { keepMs: hourMs, windowMs: 0 },
+    { keepMs: 30 * dayMs, windowMs: hourMs },
+  ];
+  /** A manifest every 20 minutes, three in each hour: 1 … 3, 4 … 6, and so on. */
+  const pushEvery20Minutes = async (count: number, texts: (sequence: number) => string[]) => {
+    for (let sequence = 1; sequence <= count; sequence += 1) {
+      await push(sequence, texts(sequence));
+      nowMs += 20 * 60_000;
+    }
+  };
+  const graceMs = 30 * 60_000;
+
+  it("keeps the last of each window, and all that are younger than the finest precision and the grace", async () => {
+    await pushEvery20Minutes(13, (sequence) => [`text ${sequence}`]);
+    expect(await prune(options({ precisions: hourly, graceMs }))).toMatchObject({
+      manifestsDeleted: 6,
+    });
+    // 10 is 80 minutes old: out of the hour, and not out of the grace.
+    expect(await sequences()).toEqual([3, 6, 9, 10, 11, 12, 13]);
+    const left = [3, 6, 9, 10, 11, 12, 13].map((one) => `text ${one}`);
+    expect(await blobs()).toEqual(blobsOf(...left));
+  });
+
+  it("keeps what was in force at each moment that is offered, however it lies in its window", async () => {
+    const startMs = nowMs;
+    await pushEvery20Minutes(12, (sequence) => [`text ${sequence}`]);
+    const moments = [startMs + 5 * 60_000, startMs + 80 * 60_000].map((ms) => new Date(ms));
+    await prune(options({ precisions: hourly, graceMs, moments }));
+    expect(await sequences()).toEqual([1, 3, 5, 6, 9, 10, 11, 12]);
+  });
+
+  it("keeps a file that a row may name and no other manifest has, stored after the moment and gone before the next", async () => {
+    await pushEvery20Minutes(12, (sequence) => [
+      "config.json",
+      // One manifest of the first hour and two of the second have a file that no kept one has.
+      ...(sequence === 2 ? ["attachments/a"] : []),
+      ...(sequence === 4 || sequence === 5 ? ["attachments/b"] : []),
+      ...(sequence === 1 ? ["icons/c"] : []),
+    ]);
+    const isNamedElsewhere = (path: string): boolean => path.startsWith("attachments/");
+    await prune(options({ precisions: hourly, graceMs, isNamedElsewhere }));
+    expect(await sequences()).toEqual([2, 3, 5, 6, 9, 10, 11, 12]);
+    expect(await blobs()).toEqual(blobsOf("config.json", "attachments/a", "attachments/b"));
+    await expectWhole(memory);
+    // Out of the retention it goes with everything else.
+    nowMs += 40 * dayMs;
+    await prune(options({ precisions: hourly, graceMs, isNamedElsewhere }));
+    expect(await sequences()).toEqual([12]);
+  });
+
+  it("deletes nothing if one of those that might go cannot be read", async () => {
+    await pushEvery20Minutes(12, (sequence) => [`text ${sequence}`]);
+    const [first] = await listManifests(memory);
+    if (first !== undefined) await memory.put(manifestKey(first), bytes("{}"));
+    const run = prune(options({ precisions: hourly, graceMs, isNamedElsewhere: () => true }));
+    await expect(run).rejects.toMatchObject({ code: "MANIFEST_INVALID" });
+    expect(await sequences()).toHaveLength(12);
   });
 });
 
@@ -214,7 +286,7 @@ describe("prune and what it cannot read", () => {
           requests = 0;
           let isDeleting = false;
           const store = new FaultyStore(copy, ({ operation }) => {
-            isDeleting ||= operation === "delete";
+            isDeleting ||= operation === "deleteAll";
             return ++requests === failing ? { kind, code } : undefined;
           });
           const outcome = await prune(options({ store })).catch((error: unknown) => error);
@@ -233,7 +305,7 @@ describe("prune and what it cannot read", () => {
 
   it("is told by a store that forbids to delete that this is an append-only place, which is no failure", async () => {
     const store = new FaultyStore(memory, ({ operation }) =>
-      operation === "delete" ? { kind: "error-before", code: "FORBIDDEN" } : undefined,
+      operation === "deleteAll" ? { kind: "error-before", code: "FORBIDDEN" } : undefined,
     );
     expect(await prune(options({ store }))).toEqual({
       manifestsDeleted: 0,
@@ -242,6 +314,64 @@ describe("prune and what it cannot read", () => {
       remaining: 2,
       stopped: { reason: "append-only", message: expect.stringContaining("injected fault") },
     });
+  });
+});
+
+describe("prune by few requests", () => {
+  const texts = Array.from({ length: 40 }, (_, index) => `text ${index}`);
+  beforeEach(async () => {
+    for (const [index, text] of texts.entries()) await push(index + 1, [text]);
+    nowMs += 40 * dayMs;
+    await push(41, ["last"]);
+    nowMs += 40 * dayMs;
+  });
+
+  it("deletes all manifests by one, and of the blobs as many as were just looked at", async () => {
+    const asked: string[] = [];
+    const store = new FaultyStore(memory, ({ operation, key }) => {
+      if (operation === "deleteAll" || operation === "head") asked.push(`${operation} ${key}`);
+      return undefined;
+    });
+    expect(await prune(options({ store }))).toMatchObject({
+      manifestsDeleted: 40,
+      blobsDeleted: 40,
+      bytesDeleted: texts.join("").length,
+    });
+    const lengths = asked
+      .join(" ")
+      .split("deleteAll")
+      .map((part) => part.split("head").length - 1);
+    expect(lengths).toEqual([0, 16, 16, 8, 0]);
+  });
+
+  it("counts what is gone where only some of a request is, and the next run takes the others", async () => {
+    for (const code of ["FORBIDDEN", "UNREACHABLE"] as const) {
+      const store = new Proxy(memory, {
+        get: (target, name) => {
+          if (name === "deleteAll") {
+            return async (asked: readonly string[]) => {
+              const leftKeys = asked.filter((_, index) => index % 4 === 0);
+              await target.deleteAll(asked.filter((key) => !leftKeys.includes(key)));
+              const details = { operation: "deleteAll", key: "k", leftKeys };
+              throw new ObjectStoreError(code, "some are left", details);
+            };
+          }
+          const value: unknown = Reflect.get(target, name);
+          return typeof value === "function" ? value.bind(target) : value;
+        },
+      });
+      const count = (await listManifests(memory)).length;
+      const result = await prune(options({ store })).catch((error: unknown) => error);
+      const gone = count - (await listManifests(memory)).length;
+      expect(gone).toBeGreaterThan(0);
+      if (code === "FORBIDDEN") {
+        expect(result).toMatchObject({ manifestsDeleted: gone, remaining: 80 - gone });
+        expect(result).toMatchObject({ stopped: { reason: "append-only" } });
+      } else expect(result).toMatchObject({ code });
+      await expectWhole(memory);
+    }
+    expect(await prune(options())).toMatchObject({ blobsDeleted: 40, remaining: 0 });
+    expect(await sequences()).toEqual([41]);
   });
 });
 

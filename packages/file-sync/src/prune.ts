@@ -7,6 +7,7 @@ import {
 import { blobKey, blobPrefix, digestOfBlobKey } from "./blob-key.ts";
 import { chooseManifest } from "./choose-manifest.ts";
 import { FileSyncError } from "./errors.ts";
+import type { FileEntry, Manifest } from "./manifest.ts";
 import { type ManifestRef, manifestKey, manifestPrefix, parseManifestKey } from "./manifest-key.ts";
 import { readManifest } from "./manifests.ts";
 import {
@@ -26,7 +27,7 @@ export interface PruneOptions extends PruneRules, Partial<PruneBounds> {
   readonly signal?: AbortSignal;
   /** Says what would be deleted, and deletes nothing. */
   readonly dryRun?: boolean;
-  /** Manifests read, or objects deleted, at once. Default 4. */
+  /** Manifests read, or blobs looked at, at once. Default 4. */
   readonly parallel?: number;
 }
 
@@ -50,6 +51,12 @@ export interface PruneStop {
   readonly message: string;
 }
 
+/** So many manifests are in memory at the same time. */
+const thinAtOnce = 16;
+/** By one request, where the store can do that. */
+const manifestDeletesAtOnce = 100;
+/** So few, that each is deleted right after the look at it. */
+const blobDeletesAtOnce = 16;
 const defaults = { deletesMax: 10_000, shareMax: 0.5, force: false };
 const clockDifferenceMaxMs = 5 * 60_000;
 
@@ -74,6 +81,8 @@ class Prune {
   readonly #parallel: number;
   /** Digests that a manifest names which is there, whether it is kept or not. */
   readonly #named = new Set<string>();
+  /** Path → digest of files that something else may name, as one of the manifests has them that stay. */
+  readonly #files = new Map<string, string>();
   readonly #manifestsRead = new Set<string>();
   #manifestsDeleted = 0;
   #blobsDeleted = 0;
@@ -105,15 +114,16 @@ class Prune {
     }
     const plan = planManifestPrune(refs, store, this.#options);
     await this.#readAll(plan.keep);
+    const remove = [...plan.remove, ...(await this.#readThin(plan.thin))];
     const { blobs, total } = await this.#listBlobs();
     // What came in meanwhile, from whomever.
-    await this.#readAll(await this.#unreadManifests(plan.remove));
+    await this.#readAll(await this.#unreadManifests(remove));
     const prunable = blobs.filter(({ sha256 }) => !this.#named.has(sha256));
     if (isTooManyBlobs(prunable.length, total, this.#bounds)) {
       const message = `${prunable.length} of ${total} blobs are named by no manifest: that many at once need to be confirmed`;
-      return this.#result(plan.remove.length + prunable.length, "share", message);
+      return this.#result(remove.length + prunable.length, "share", message);
     }
-    return await this.#deleteAll(plan.remove, prunable);
+    return await this.#deleteAll(remove, prunable);
   }
 
   async #deleteAll(
@@ -124,15 +134,17 @@ class Prune {
     if (this.#options.dryRun === true) return this.#result(all);
     const { deletesMax } = this.#bounds;
     try {
-      for (const ref of manifests.slice(0, deletesMax)) await this.#deleteManifest(ref);
+      for (const some of inBatches(manifests.slice(0, deletesMax), manifestDeletesAtOnce)) {
+        await this.#deleteSome(some, manifestKey, () => {
+          this.#manifestsDeleted += 1;
+        });
+      }
       // Not while there is one, be it out of the retention, that may name some of them.
-      const some =
+      const rest =
         manifests.length > deletesMax ? [] : blobs.slice(0, deletesMax - manifests.length);
-      await runParallel(some, this.#parallel, this.#options.signal, (blob, signal) =>
-        this.#deleteBlob(blob, signal),
-      );
+      for (const some of inBatches(rest, blobDeletesAtOnce)) await this.#deleteBlobs(some);
     } catch (error) {
-      if (!(error instanceof ObjectStoreError) || error.operation !== "delete") throw error;
+      if (!(error instanceof ObjectStoreError) || error.operation !== "deleteAll") throw error;
       if (error.code !== "FORBIDDEN") throw error;
       const left = all - this.#manifestsDeleted - this.#blobsDeleted;
       return this.#result(
@@ -145,27 +157,45 @@ class Prune {
     return this.#result(all - deletesMax, "count", `${deletesMax} objects are the most for a run`);
   }
 
-  async #deleteManifest(ref: ManifestRef): Promise<void> {
+  async #deleteBlobs(blobs: readonly SeenBlob[]): Promise<void> {
     const { store, signal } = this.#options;
-    await store.delete(manifestKey(ref), asOptions(signal));
-    this.#manifestsDeleted += 1;
+    const old: SeenBlob[] = [];
+    await runParallel(blobs, this.#parallel, signal, async ({ sha256 }, either) => {
+      let info: ObjectInfo;
+      try {
+        info = await store.head(blobKey(sha256), { signal: either });
+      } catch (error) {
+        if (isNotFound(error)) return;
+        throw error;
+      }
+      // A push sends a blob again that it is about to name, which makes it young.
+      const blob = this.#toSeen(sha256, info);
+      if (isPrunable(blob, this.#named, this.#options)) old.push(blob);
+    });
+    const keyOf = ({ sha256 }: SeenBlob): string => blobKey(sha256);
+    await this.#deleteSome(old, keyOf, ({ size }) => {
+      this.#blobsDeleted += 1;
+      this.#bytesDeleted += size;
+    });
   }
 
-  async #deleteBlob(blob: SeenBlob, signal: AbortSignal): Promise<void> {
-    const { store } = this.#options;
-    const key = blobKey(blob.sha256);
-    let info: ObjectInfo;
+  /** @param onDeleted - is told of each that is known to be gone, also where the rest fails. */
+  async #deleteSome<T>(
+    items: readonly T[],
+    keyOf: (item: T) => string,
+    onDeleted: (item: T) => void,
+  ): Promise<void> {
+    if (items.length === 0) return;
+    const keys = items.map(keyOf);
+    let left: readonly string[] = [];
     try {
-      info = await store.head(key, { signal });
+      await this.#options.store.deleteAll(keys, asOptions(this.#options.signal));
     } catch (error) {
-      if (isNotFound(error)) return;
+      left = (error instanceof ObjectStoreError ? error.leftKeys : undefined) ?? keys;
       throw error;
+    } finally {
+      for (const item of items) if (!left.includes(keyOf(item))) onDeleted(item);
     }
-    // A push sends a blob again that it is about to name, which makes it young.
-    if (!isPrunable(this.#toSeen(blob.sha256, info), this.#named, this.#options)) return;
-    await store.delete(key, { signal });
-    this.#blobsDeleted += 1;
-    this.#bytesDeleted += blob.size;
   }
 
   async #listManifests(): Promise<{ refs: ManifestRef[]; storeTime: Date | undefined }> {
@@ -194,10 +224,46 @@ class Prune {
   async #readAll(refs: readonly ManifestRef[]): Promise<void> {
     const { store, signal } = this.#options;
     await runParallel(refs, this.#parallel, signal, async (ref, either) => {
-      const { entries } = await readManifest(store, ref, { signal: either });
-      for (const entry of entries) if (entry.kind === "file") this.#named.add(entry.sha256);
-      this.#manifestsRead.add(manifestKey(ref));
+      this.#note(ref, await readManifest(store, ref, { signal: either }));
     });
+  }
+
+  /**
+   * Manifests that no moment needs may hold a file that a moment's own lacks, stored a little later or removed a little earlier than what names it. Of
+   * those that hold such a file, the newest stays.
+   *
+   * @returns those that may go.
+   */
+  async #readThin(refs: readonly ManifestRef[]): Promise<ManifestRef[]> {
+    const { store, signal, isNamedElsewhere } = this.#options;
+    if (isNamedElsewhere === undefined) return [...refs];
+    const read = new Map<ManifestRef, Manifest>();
+    const remove: ManifestRef[] = [];
+    for (let start = 0; start < refs.length; start += thinAtOnce) {
+      const some = refs.slice(start, start + thinAtOnce);
+      await runParallel(some, this.#parallel, signal, async (ref, either) => {
+        read.set(ref, await readManifest(store, ref, { signal: either }));
+      });
+      for (const ref of some) {
+        const manifest = read.get(ref) as Manifest;
+        const isAlone = filesOf(manifest).some(
+          ({ path, sha256 }) => isNamedElsewhere(path) && this.#files.get(path) !== sha256,
+        );
+        if (isAlone) this.#note(ref, manifest);
+        else remove.push(ref);
+      }
+      read.clear();
+    }
+    return remove;
+  }
+
+  #note(ref: ManifestRef, manifest: Manifest): void {
+    const { isNamedElsewhere } = this.#options;
+    for (const { path, sha256 } of filesOf(manifest)) {
+      this.#named.add(sha256);
+      if (isNamedElsewhere?.(path) === true) this.#files.set(path, sha256);
+    }
+    this.#manifestsRead.add(manifestKey(ref));
   }
 
   /** @returns those that may go as far as is known by now; and how many there are in all. */
@@ -230,6 +296,16 @@ class Prune {
       ...(reason === undefined ? {} : { stopped: { reason, message } }),
     };
   }
+}
+
+function* inBatches<T>(items: readonly T[], countMax: number): Generator<readonly T[]> {
+  for (let start = 0; start < items.length; start += countMax) {
+    yield items.slice(start, start + countMax);
+  }
+}
+
+function filesOf({ entries }: Manifest): FileEntry[] {
+  return entries.filter((entry) => entry.kind === "file");
 }
 
 function asOptions(signal: AbortSignal | undefined): { readonly signal?: AbortSignal } {

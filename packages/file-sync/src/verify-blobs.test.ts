@@ -29,14 +29,18 @@ describe("verifyBlobs", () => {
     expect(await verifyBlobs({ store, entries, readData: false })).toEqual({
       blobs: 30,
       bytes: 10 * 6 + 20 * 7,
+      blobsRead: 0,
+      bytesRead: 0,
+      stoppedAt: null,
+      unnamed: 0,
       bad: [],
     });
     expect(store.counts).toMatchObject({ list: 1, head: 0, get: 0 });
     await memory.delete(keyOf("file 3"));
     await memory.put(keyOf("file 7"), bytes("short"));
     expect((await verifyBlobs({ store, entries, readData: false })).bad).toEqual([
-      { sha256: digest(bytes("file 3")), path: "r/file 3", why: "missing" },
-      { sha256: digest(bytes("file 7")), path: "r/file 7", why: "wrong-size" },
+      { sha256: digest(bytes("file 3")), path: "r/file 3", size: 6, why: "missing" },
+      { sha256: digest(bytes("file 7")), path: "r/file 7", size: 6, why: "wrong-size" },
     ]);
   });
 
@@ -79,6 +83,39 @@ describe("verifyBlobs", () => {
         RangeError,
       );
     }
+  });
+
+  it("reads what it has time for, goes on where it stopped, and comes round", async () => {
+    const read: string[] = [];
+    class Watched extends CountingStore {
+      override get(...args: Parameters<MemoryStore["get"]>) {
+        read.push(args[0]);
+        return super.get(...args);
+      }
+    }
+    let startAt: string | undefined;
+    const runs: number[] = [];
+    do {
+      const answers = Array.from({ length: 8 }, () => true);
+      const hasTime = (): boolean => answers.pop() ?? false;
+      const watched = new Watched(memory);
+      const options = { store: watched, entries, readData: true, hasTime, parallel: 2 };
+      const result = await verifyBlobs(startAt === undefined ? options : { ...options, startAt });
+      expect(result).toMatchObject({ blobs: 30, blobsRead: 9, bad: [] });
+      runs.push(result.blobsRead);
+      startAt = result.stoppedAt ?? undefined;
+    } while (runs.length < 4);
+    // Three runs and a bit read all of them; the fourth has begun again.
+    expect(new Set(read.slice(0, 30)).size).toBe(30);
+    expect(read.slice(30)).toEqual(read.slice(0, 6));
+  });
+
+  it("looks at the presence of all, whatever time it has, and counts what nobody names", async () => {
+    await memory.delete(keyOf("file 3"));
+    await memory.put(blobKey(digest(bytes("new"))), bytes("new"));
+    const hasTime = (): boolean => false;
+    const result = await verifyBlobs({ store, entries, readData: true, hasTime });
+    expect(result).toMatchObject({ blobsRead: 1, unnamed: 1, bad: [{ why: "missing" }] });
   });
 
   it("calls nothing missing because a listing lacks it, and nothing bad because a request failed", async () => {

@@ -1,6 +1,6 @@
 import { abortable } from "./abortable.ts";
 import { ObjectStoreError } from "./errors.ts";
-import type { ObjectBody } from "./object-store.ts";
+import type { BodyUse, ObjectBody } from "./object-store.ts";
 
 /** Length in bytes that the body announces. */
 export function bodySize(body: ObjectBody): number {
@@ -18,6 +18,7 @@ export async function* readBody(
   key: string,
   body: ObjectBody,
   signal: AbortSignal | undefined,
+  use?: BodyUse,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   if (body instanceof Uint8Array) {
     yield body;
@@ -28,7 +29,7 @@ export async function* readBody(
       operation,
       key,
     });
-  const iterator = body.open()[Symbol.asyncIterator]();
+  const iterator = body.open(use)[Symbol.asyncIterator]();
   let size = 0;
   let isOpen = true;
   try {

@@ -227,6 +227,44 @@ export function defineConformanceTests(
       });
     });
 
+    describe("deletes of many", () => {
+      it("delete what is there and what is not, and nothing else", async () => {
+        const [gone, kept] = [
+          ["a", "d/b", "d/e/c"],
+          ["d/b2", "d/e/c.c", "z"],
+        ];
+        for (const key of [...gone, ...kept]) {
+          await store.put(key, text(key), { metadata: { nonce: key.replaceAll("/", "-") } });
+        }
+        // More than S3 takes in one request, with the last object in the last one.
+        const missing = Array.from({ length: 1100 }, (_, index) => `d/never-${index}/was`);
+        await store.deleteAll(["a", "a", "d/b", ...missing, "d/e/c", "a"]);
+        expect(await listKeys(store, "")).toEqual(kept);
+        expect(await readText(store, "d/b2")).toBe("d/b2");
+        expect((await store.head("z")).metadata).toEqual({ nonce: "z" });
+        expect(await store.putIfAbsent("a", text("new"))).toBe("created");
+        expect((await store.head("a")).metadata).toBeUndefined();
+      }, 60_000);
+
+      it("of none are a success", async () => {
+        await store.put("k", text("v"));
+        await store.deleteAll([]);
+        expect(await listKeys(store, "")).toEqual(["k"]);
+      });
+
+      it("refuse what is no key before anything is deleted", async () => {
+        await store.put("a", text("v"));
+        const outcome = store.deleteAll(["a", "../b"]);
+        await expect(outcome).rejects.toMatchObject({
+          code: "INVALID_ARGUMENT",
+          operation: "deleteAll",
+          key: "../b",
+          leftKeys: ["a", "../b"],
+        });
+        expect(await listKeys(store, "")).toEqual(["a"]);
+      });
+    });
+
     describe("metadata and times", () => {
       it("keeps both for get and head", async () => {
         const timestamp = new Date("2026-08-04T15:55:39.123Z");
@@ -430,6 +468,7 @@ export function defineConformanceTests(
         await expect(store.get("k", options)).rejects.toBe(reason);
         await expect(store.head("k", options)).rejects.toBe(reason);
         await expect(store.delete("k", options)).rejects.toBe(reason);
+        await expect(store.deleteAll(["k"], options)).rejects.toBe(reason);
         await expect(collectPages(store.list("", options))).rejects.toBe(reason);
         expect(isOpened).toBe(false);
         expect(await listKeys(store, "")).toEqual(["k"]);

@@ -24,6 +24,7 @@ it("counts requests by verb, and bytes in both directions", async () => {
   await exhaust((await store.get("b", { range: { start: 1, length: 2 } })).body);
   await store.head("a");
   await store.delete("a");
+  await store.deleteAll(["a", "b"]);
   expect(store.counts).toEqual({
     put: 2,
     putIfAbsent: 1,
@@ -31,6 +32,7 @@ it("counts requests by verb, and bytes in both directions", async () => {
     head: 1,
     list: 0,
     delete: 1,
+    deleteAll: 1,
     bytesUp: 115,
     bytesDown: 12,
   });
@@ -72,4 +74,40 @@ it("counts requests that fail", async () => {
   await expect(exhaust(store.list("k"))).rejects.toThrow();
   await expect(store.get("k")).rejects.toThrow();
   expect(store.counts).toMatchObject({ head: 1, list: 1, get: 1, bytesDown: 0 });
+});
+
+it("says how requests ended, by verb", async () => {
+  const faulty = new FaultyStore(new MemoryStore(), ({ operation, nth }) => {
+    if (operation === "put" && nth === 2) return { kind: "error-before", code: "THROTTLED" };
+    if (operation === "get" && nth === 2) return { kind: "cut-body", afterBytes: 1 };
+    if (operation === "list") return { kind: "error-before", code: "UNREACHABLE" };
+    return operation === "head" ? { kind: "stall" } : undefined;
+  });
+  const store = new CountingStore(faulty);
+  await store.put("k", new Uint8Array(3));
+  await expect(store.put("k", new Uint8Array(3))).rejects.toThrow();
+  await store.putIfAbsent("k", new Uint8Array(3));
+  await store.putIfAbsent("l", new Uint8Array(3));
+  await exhaust((await store.get("k")).body);
+  await expect(store.get("k").then(({ body }) => exhaust(body))).rejects.toThrow();
+  await expect(exhaust(store.list(""))).rejects.toThrow();
+  await expect(store.head("k", { signal: AbortSignal.timeout(1) })).rejects.toThrow();
+  await store.delete("k");
+  await store.deleteAll(["k", "l"]);
+  await expect(store.deleteAll([".."])).rejects.toThrow();
+  expect(
+    store.outcomes.map(({ operation, outcome, count }) => [operation, outcome, count]),
+  ).toEqual([
+    ["put", "ok", 1],
+    ["put", "THROTTLED", 1],
+    ["putIfAbsent", "exists", 1],
+    ["putIfAbsent", "ok", 1],
+    ["get", "ok", 2],
+    ["get", "UNREACHABLE", 1],
+    ["list", "UNREACHABLE", 1],
+    ["head", "aborted", 1],
+    ["delete", "ok", 1],
+    ["deleteAll", "ok", 1],
+    ["deleteAll", "INVALID_ARGUMENT", 1],
+  ]);
 });

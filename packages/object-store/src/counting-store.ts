@@ -1,4 +1,6 @@
 import { transformBody } from "./body.ts";
+import { ObjectStoreError } from "./errors.ts";
+import type { StoreOperation } from "./faulty-store.ts";
 import { ForwardingStore } from "./forwarding-store.ts";
 import type {
   GetOptions,
@@ -10,6 +12,14 @@ import type {
   RequestOptions,
 } from "./object-store.ts";
 
+/** How many requests of a kind ended in which way. */
+export interface RequestCount {
+  readonly operation: StoreOperation;
+  /** `ok`, `exists`, `aborted`, an error's code, or `FAILED` for an error that is not the store's. */
+  readonly outcome: string;
+  readonly count: number;
+}
+
 /** What went to the store, failed requests included. A page of a listing is a request. */
 export interface StoreCounts {
   put: number;
@@ -18,6 +28,8 @@ export interface StoreCounts {
   head: number;
   list: number;
   delete: number;
+  /** One for each call, and to S3 that is one request for 1,000 keys; a store that takes no bulk deletes was asked for each key. */
+  deleteAll: number;
   /** Bytes of the bodies that the store took from us, also of those that it did not keep. */
   bytesUp: number;
   /** Bytes of the bodies that were read. */
@@ -28,10 +40,18 @@ export interface StoreCounts {
 export class CountingStore extends ForwardingStore {
   /** Read it at any time; to start anew, `Object.assign(store.counts, noCounts())`. */
   readonly counts: StoreCounts = noCounts();
+  readonly #ended = new Map<StoreOperation, Map<string, number>>();
+
+  /** Of all requests that were answered so far. A body or listing that breaks later counts once more, with what broke it. */
+  get outcomes(): readonly RequestCount[] {
+    return [...this.#ended].flatMap(([operation, outcomes]) =>
+      [...outcomes].map(([outcome, count]) => ({ operation, outcome, count })),
+    );
+  }
 
   override put(key: string, body: ObjectBody, options?: PutOptions): Promise<void> {
     this.counts.put++;
-    return this.inner.put(key, this.#counted(body), options);
+    return this.#noted("put", options, this.inner.put(key, this.#counted(body), options));
   }
 
   override putIfAbsent(
@@ -40,18 +60,22 @@ export class CountingStore extends ForwardingStore {
     options?: PutOptions,
   ): Promise<"created" | "exists"> {
     this.counts.putIfAbsent++;
-    return this.inner.putIfAbsent(key, this.#counted(body), options);
+    return this.#noted(
+      "putIfAbsent",
+      options,
+      this.inner.putIfAbsent(key, this.#counted(body), options),
+    );
   }
 
   override async get(key: string, options?: GetOptions): Promise<ObjectReading> {
     this.counts.get++;
-    const { info, body } = await this.inner.get(key, options);
-    return { info, body: transformBody(body, (chunks) => this.#read(chunks)) };
+    const { info, body } = await this.#noted("get", options, this.inner.get(key, options));
+    return { info, body: transformBody(body, (chunks) => this.#read(chunks, options)) };
   }
 
   override head(key: string, options?: RequestOptions): Promise<ObjectInfo> {
     this.counts.head++;
-    return this.inner.head(key, options);
+    return this.#noted("head", options, this.inner.head(key, options));
   }
 
   override async *list(
@@ -62,20 +86,51 @@ export class CountingStore extends ForwardingStore {
     try {
       for await (const page of this.inner.list(prefix, options)) {
         isAnswered = true;
-        this.counts.list++;
+        this.#countPage("ok");
         yield page;
       }
     } catch (error) {
-      this.counts.list++;
+      this.#countPage(outcomeOf(error, options));
       throw error;
     }
     // An empty listing has no page, and was a request all the same.
-    if (!isAnswered) this.counts.list++;
+    if (!isAnswered) this.#countPage("ok");
   }
 
   override delete(key: string, options?: RequestOptions): Promise<void> {
     this.counts.delete++;
-    return this.inner.delete(key, options);
+    return this.#noted("delete", options, this.inner.delete(key, options));
+  }
+
+  override deleteAll(keys: readonly string[], options?: RequestOptions): Promise<void> {
+    this.counts.deleteAll++;
+    return this.#noted("deleteAll", options, this.inner.deleteAll(keys, options));
+  }
+
+  #countPage(outcome: string): void {
+    this.counts.list++;
+    this.#note("list", outcome);
+  }
+
+  async #noted<T>(
+    operation: StoreOperation,
+    options: RequestOptions | undefined,
+    request: Promise<T>,
+  ): Promise<T> {
+    try {
+      const answer = await request;
+      this.#note(operation, answer === "exists" ? "exists" : "ok");
+      return answer;
+    } catch (error) {
+      this.#note(operation, outcomeOf(error, options));
+      throw error;
+    }
+  }
+
+  #note(operation: StoreOperation, outcome: string): void {
+    const outcomes = this.#ended.get(operation) ?? new Map<string, number>();
+    this.#ended.set(operation, outcomes);
+    outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
   }
 
   #counted(body: ObjectBody): ObjectBody {
@@ -85,7 +140,7 @@ export class CountingStore extends ForwardingStore {
     }
     // A store may read a body for its hash before it sends it: bytes of one request are counted once.
     const sent = { size: 0 };
-    return { size: body.size, open: () => this.#sent(body.open(), sent) };
+    return { size: body.size, open: (use) => this.#sent(body.open(use), sent) };
   }
 
   async *#sent(
@@ -101,12 +156,25 @@ export class CountingStore extends ForwardingStore {
     }
   }
 
-  async *#read(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
-    for await (const chunk of chunks) {
-      this.counts.bytesDown += chunk.length;
-      yield chunk;
+  async *#read(
+    chunks: AsyncIterable<Uint8Array>,
+    options: RequestOptions | undefined,
+  ): AsyncGenerator<Uint8Array, void, undefined> {
+    try {
+      for await (const chunk of chunks) {
+        this.counts.bytesDown += chunk.length;
+        yield chunk;
+      }
+    } catch (error) {
+      this.#note("get", outcomeOf(error, options));
+      throw error;
     }
   }
+}
+
+function outcomeOf(error: unknown, options: RequestOptions | undefined): string {
+  if (error instanceof ObjectStoreError) return error.code;
+  return options?.signal?.aborted === true ? "aborted" : "FAILED";
 }
 
 /** Counts that are all zero. */
@@ -118,6 +186,7 @@ export function noCounts(): StoreCounts {
     head: 0,
     list: 0,
     delete: 0,
+    deleteAll: 0,
     bytesUp: 0,
     bytesDown: 0,
   };

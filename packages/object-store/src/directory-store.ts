@@ -3,6 +3,7 @@ import { type FileHandle, link, open, rename, stat, unlink } from "node:fs/promi
 import { dirname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { bodySize, releasableBody } from "./body.ts";
+import { deleteOneByOne, deletingAll } from "./delete-all.ts";
 import { DirectoryClock } from "./directory-clock.ts";
 import { errnoOf, explainFileError } from "./directory-errors.ts";
 import { isAbsence, walkKeys } from "./directory-walk.ts";
@@ -154,6 +155,10 @@ export class DirectoryStore implements ObjectStore {
       );
       if (!isDirectory) throw explainFileError(error, "delete", key);
     }
+  }
+
+  deleteAll(keys: readonly string[], options: RequestOptions = {}): Promise<void> {
+    return deletingAll(keys, options, (left) => deleteOneByOne(this, left, left, options));
   }
 
   async #write(

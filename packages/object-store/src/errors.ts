@@ -19,6 +19,8 @@ export type ObjectStoreErrorCode =
   | "OUT_OF_SPACE"
   /** The body ended early or had another length than announced. Retried. */
   | "BODY_MISMATCH"
+  /** What may be stored within an hour is used up (`BudgetStore`). Nothing was sent. Retried: the next hour has a budget of its own. */
+  | "BUDGET_EXCEEDED"
   /** A key, prefix, range or metadata entry that no store of ours accepts. A mistake of the caller. Never retried. */
   | "INVALID_ARGUMENT";
 
@@ -28,6 +30,7 @@ const retryableCodes: ReadonlySet<ObjectStoreErrorCode> = new Set([
   "STORE_FAILED",
   "OUT_OF_SPACE",
   "BODY_MISMATCH",
+  "BUDGET_EXCEEDED",
 ]);
 
 /** Most who ask for what is not there expect that answer. Whoever passes it on did not: the object was known to be there. */
@@ -41,8 +44,10 @@ export interface ObjectStoreErrorDetails {
   readonly key: string;
   /** What an operator can do about it, one sentence. */
   readonly hint?: string;
-  /** Time after which the store wants to be asked again, in milliseconds. Only with `THROTTLED`. */
+  /** Time after which the store wants to be asked again, in milliseconds. Only with `THROTTLED` and `BUDGET_EXCEEDED`. */
   readonly retryAfterMs?: number;
+  /** Only with `deleteAll`: the keys that are not known to be gone. All others are. */
+  readonly leftKeys?: readonly string[];
   readonly cause?: unknown;
 }
 
@@ -56,6 +61,7 @@ export class ObjectStoreError extends Error {
   readonly key: string;
   readonly hint: string | undefined;
   readonly retryAfterMs: number | undefined;
+  readonly leftKeys: readonly string[] | undefined;
 
   constructor(code: ObjectStoreErrorCode, reason: string, details: ObjectStoreErrorDetails) {
     super(`${details.operation} ${JSON.stringify(details.key)}: ${reason}`, {
@@ -67,6 +73,7 @@ export class ObjectStoreError extends Error {
     this.key = details.key;
     this.hint = details.hint ?? (code === "NOT_FOUND" ? vanishedHint : undefined);
     this.retryAfterMs = details.retryAfterMs;
+    this.leftKeys = details.leftKeys;
   }
 }
 

@@ -39,6 +39,21 @@ describe("FaultyStore", () => {
     expect(await memory.head("new")).toMatchObject({ size: 6 });
   });
 
+  it("fails a delete of many as a whole, and nobody knows what became of any", async () => {
+    for (const kind of ["error-before", "error-after"] as const) {
+      const { memory, store } = await setUp({ kind, code: "UNREACHABLE" });
+      await expect(store.deleteAll(["k", "l"])).rejects.toMatchObject({
+        code: "UNREACHABLE",
+        leftKeys: ["k", "l"],
+      });
+      const isThere = await memory.head("k").then(
+        () => true,
+        () => false,
+      );
+      expect(isThere).toBe(kind === "error-before");
+    }
+  });
+
   it("cuts bodies on both ways", async () => {
     const { memory, store } = await setUp({ kind: "cut-body", afterBytes: 2 });
     await expect(store.put("new", content)).rejects.toMatchObject({ code: "UNREACHABLE" });

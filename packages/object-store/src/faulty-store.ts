@@ -36,11 +36,18 @@ export type Fault =
   /** The request waits for this first. The clock is the caller's. */
   | { readonly kind: "delay"; readonly wait: () => Promise<void> };
 
-export type StoreOperation = "put" | "putIfAbsent" | "get" | "head" | "list" | "delete";
+export type StoreOperation =
+  | "put"
+  | "putIfAbsent"
+  | "get"
+  | "head"
+  | "list"
+  | "delete"
+  | "deleteAll";
 
 export interface StoreCall {
   readonly operation: StoreOperation;
-  /** The key, or the prefix of a listing. */
+  /** The key, the prefix of a listing, or the first of many keys. */
   readonly key: string;
   /** From 1: how often this operation was asked for this key. */
   readonly nth: number;
@@ -119,17 +126,24 @@ export class FaultyStore extends ForwardingStore {
     return this.#run("delete", key, options, () => this.inner.delete(key, options));
   }
 
+  /** Fails as a whole, for the caller who knows of no key what became of it. */
+  override async deleteAll(keys: readonly string[], options?: RequestOptions): Promise<void> {
+    const request = () => this.inner.deleteAll(keys, options);
+    await this.#run("deleteAll", keys[0] ?? "", options, request, keys);
+  }
+
   async #run<T>(
     operation: StoreOperation,
     key: string,
     options: RequestOptions | undefined,
     request: (fault: Fault | undefined) => Promise<T>,
+    leftKeys?: readonly string[],
   ): Promise<T> {
     options?.signal?.throwIfAborted();
     const fault = this.#nextFault(operation, key);
-    await begin(fault, operation, key, options);
+    await begin(fault, operation, key, options, leftKeys);
     const answer = await request(fault);
-    if (fault?.kind === "error-after") throw toError(fault, operation, key);
+    if (fault?.kind === "error-after") throw toError(fault, operation, key, leftKeys);
     return answer;
   }
 
@@ -146,8 +160,9 @@ async function begin(
   operation: StoreOperation,
   key: string,
   options: RequestOptions | undefined,
+  leftKeys?: readonly string[],
 ): Promise<void> {
-  if (fault?.kind === "error-before") throw toError(fault, operation, key);
+  if (fault?.kind === "error-before") throw toError(fault, operation, key, leftKeys);
   if (fault?.kind === "stall")
     await abortable(new Promise<never>(() => undefined), options?.signal);
   if (fault?.kind === "delay") await abortable(fault.wait(), options?.signal);
@@ -157,19 +172,21 @@ function toError(
   fault: { readonly code: ObjectStoreErrorCode; readonly retryAfterMs?: number },
   operation: StoreOperation,
   key: string,
+  leftKeys?: readonly string[],
 ): ObjectStoreError {
   const { code, retryAfterMs } = fault;
   return new ObjectStoreError(code, "injected fault", {
     operation,
     key,
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+    ...(leftKeys === undefined ? {} : { leftKeys }),
   });
 }
 
 function bendUpload(body: ObjectBody, key: string, fault: Fault | undefined): ObjectBody {
   if (fault?.kind !== "cut-body" && fault?.kind !== "garble-body") return body;
   if (!(body instanceof Uint8Array)) {
-    return { size: body.size, open: () => bend(body.open(), "put", key, fault) };
+    return { size: body.size, open: (use) => bend(body.open(use), "put", key, fault) };
   }
   return { size: body.length, open: () => bend(onlyChunk(body), "put", key, fault) };
 }

@@ -45,4 +45,8 @@ export abstract class ForwardingStore implements ObjectStore {
   delete(key: string, options?: RequestOptions): Promise<void> {
     return this.inner.delete(key, options);
   }
+
+  deleteAll(keys: readonly string[], options?: RequestOptions): Promise<void> {
+    return this.inner.deleteAll(keys, options);
+  }
 }

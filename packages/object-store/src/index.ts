@@ -1,4 +1,5 @@
-export { CountingStore, noCounts, type StoreCounts } from "./counting-store.ts";
+export { type BudgetOptions, type BudgetStatus, BudgetStore } from "./budget-store.ts";
+export { CountingStore, noCounts, type RequestCount, type StoreCounts } from "./counting-store.ts";
 export { DirectoryStore } from "./directory-store.ts";
 export {
   isNotFound,
@@ -28,7 +29,10 @@ export type {
   PutOptions,
   RequestOptions,
 } from "./object-store.ts";
+export { ObservedStore, type SignOfLife } from "./observed-store.ts";
 export { openObjectStore, type StoreLocation } from "./open-store.ts";
+export { RateLimit, type RateLimitOptions } from "./rate-limit.ts";
+export { RateLimitedStore } from "./rate-limited-store.ts";
 export { RetryingStore, type RetryNotice, type RetryOptions } from "./retrying-store.ts";
 export {
   detectProvider,
@@ -44,3 +48,5 @@ export {
 } from "./s3/probe.ts";
 export { type ProviderProfile, providerProfiles } from "./s3/provider-profiles.ts";
 export type { ProfileOverrides, S3Credentials, S3Location, S3Timeouts } from "./s3/s3-settings.ts";
+export { openSealedJson, type SealedJson, sealJson, sealProblem } from "./sealed-json.ts";
+export type { UploadClass } from "./upload-class.ts";

@@ -36,6 +36,17 @@ describe("LimitedStore", () => {
     expect(done).toEqual(["a", "b", "c", "d"]);
   });
 
+  it("lets a delete of many through as one request", async () => {
+    const { waiting, store } = setUp(2);
+    const done = ["a", "b", "c"].map((key) => store.deleteAll([key, `${key}2`, `${key}3`]));
+    for (let round = 0; round < 3; round++) {
+      await quiet();
+      expect(waiting).toHaveLength(Math.min(2, 3 - round));
+      waiting.shift()?.();
+    }
+    await Promise.all(done);
+  });
+
   it.each([
     {
       name: "is read to its end",

@@ -15,7 +15,7 @@ import type {
 /**
  * Lets at most so many requests be in flight at once; the others wait, first come, first served, and an abort ends the wait.
  *
- * A `get` is in flight until its body ends or is returned, a listing while it asks for a page. A body that is stored must
+ * A `get` is in flight until its body ends or is returned, a listing while it asks for a page, a `deleteAll` as one request however many it makes. A body that is stored must
  * therefore not come from a `get` of the same limited store: with all slots taken by such puts, none would go on.
  */
 export class LimitedStore extends ForwardingStore {
@@ -79,6 +79,10 @@ export class LimitedStore extends ForwardingStore {
 
   override delete(key: string, options?: RequestOptions): Promise<void> {
     return this.#run(options, () => this.inner.delete(key, options));
+  }
+
+  override deleteAll(keys: readonly string[], options?: RequestOptions): Promise<void> {
+    return this.#run(options, () => this.inner.deleteAll(keys, options));
   }
 
   async #run<T>(options: RequestOptions | undefined, request: () => Promise<T>): Promise<T> {

@@ -1,4 +1,5 @@
 import { collectBody, releasableBody } from "./body.ts";
+import { deleteOneByOne, deletingAll } from "./delete-all.ts";
 import { ObjectStoreError } from "./errors.ts";
 import { checkKey, checkPrefix } from "./object-key.ts";
 import type {
@@ -91,6 +92,10 @@ export class MemoryStore implements ObjectStore {
     options.signal?.throwIfAborted();
     checkKey("delete", key);
     this.#objects.delete(key);
+  }
+
+  deleteAll(keys: readonly string[], options: RequestOptions = {}): Promise<void> {
+    return deletingAll(keys, options, (left) => deleteOneByOne(this, left, left, options));
   }
 
   async #receive(

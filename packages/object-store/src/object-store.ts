@@ -48,6 +48,17 @@ export interface ObjectStore {
 
   /** Deletes an object. Deleting what is not there is a success. */
   delete(key: string, options?: RequestOptions): Promise<void>;
+
+  /**
+   * Deletes any number of objects, by few requests where the store can do that, else by one for each, a few of them at once. Resolves when
+   * all are gone. What is not there is a success, and a key may be named twice.
+   *
+   * There is no order: whatever it is broken off by, any of them may be gone and any of them there.
+   *
+   * @throws {ObjectStoreError} whose `leftKeys` are those that are not known to be gone; all others are. A key that is none is `INVALID_ARGUMENT`,
+   *   before anything is deleted. After an abort nothing is known of any.
+   */
+  deleteAll(keys: readonly string[], options?: RequestOptions): Promise<void>;
 }
 
 export interface ObjectStoreProperties {
@@ -73,8 +84,11 @@ export type ObjectBody =
   | {
       /** Exact length in bytes. A stream of another length fails with `BODY_MISMATCH` and stores nothing. */
       readonly size: number;
-      open(): AsyncIterable<Uint8Array>;
+      /** @param use - `hash`: these bytes are only looked at here. Without it they go to the store, and may be held back to a rate. */
+      open(use?: BodyUse): AsyncIterable<Uint8Array>;
     };
+
+export type BodyUse = "hash";
 
 export interface RequestOptions {
   readonly signal?: AbortSignal;

@@ -123,6 +123,35 @@ describe("RetryingStore", () => {
     expect(performance.now() - start).toBe(10_000);
   });
 
+  it("asks again for those of many deletes that are left, until none is", async () => {
+    const { memory, store, notices } = setUp(() => undefined);
+    for (const key of ["a", "b", "c", "d"]) await memory.put(key, bytes("v"));
+    const asked: (readonly string[])[] = [];
+    const partial = new (class extends ForwardingStore {
+      override async deleteAll(keys: readonly string[]): Promise<void> {
+        asked.push(keys);
+        await this.inner.deleteAll(keys.slice(0, 2));
+        const leftKeys = keys.slice(2);
+        if (leftKeys.length === 0) return;
+        const details = { operation: "deleteAll", key: "k", leftKeys };
+        throw new ObjectStoreError("STORE_FAILED", "not all of them", details);
+      }
+    })(memory);
+    const retrying = new RetryingStore(partial, { budgetMs: 60_000 });
+    await settled(retrying.deleteAll(["a", "b", "c", "d", "e"]));
+    expect(asked).toEqual([["a", "b", "c", "d", "e"], ["c", "d", "e"], ["e"]]);
+    await expect(memory.head("d")).rejects.toMatchObject({ code: "NOT_FOUND" });
+
+    asked.length = 0;
+    const impatient = new RetryingStore(partial, { budgetMs: 0 });
+    await expect(settled(impatient.deleteAll(["a", "b", "c"]))).rejects.toMatchObject({
+      leftKeys: ["c"],
+    });
+    expect(asked).toHaveLength(1);
+    await settled(store.deleteAll([]));
+    expect(notices).toEqual([]);
+  });
+
   it("lengthens delays at random, up to double", async () => {
     vi.spyOn(Math, "random").mockReturnValue(0.5);
     const { notices, store } = setUp(script(failing("UNREACHABLE")));

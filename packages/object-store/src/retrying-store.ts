@@ -16,7 +16,7 @@ import type {
 /** A failure that is going to be retried. */
 export interface RetryNotice {
   readonly operation: string;
-  /** The key, or the prefix of a listing. */
+  /** The key, the prefix of a listing, or the first of many keys. */
   readonly key: string;
   readonly error: ObjectStoreError;
   /** The attempt that failed, from 1. */
@@ -44,6 +44,7 @@ export interface RetryOptions {
  * - A listing that breaks goes on behind the last page.
  * - `putIfAbsent` answers `exists` after a failed attempt only if the object is not our own: it is read back, and the same bytes
  *   with the same metadata are ours (`created`). Who must tell itself from a writer of the same bytes puts a nonce in either.
+ * - `deleteAll` asks again for what is left.
  * - A write that fails in the end may or may not have happened.
  */
 export class RetryingStore extends ForwardingStore {
@@ -107,6 +108,18 @@ export class RetryingStore extends ForwardingStore {
 
   override delete(key: string, options?: RequestOptions): Promise<void> {
     return this.#retry("delete", key, options, () => this.inner.delete(key, options));
+  }
+
+  override async deleteAll(keys: readonly string[], options?: RequestOptions): Promise<void> {
+    let left = keys;
+    await this.#retry("deleteAll", keys[0] ?? "", options, async () => {
+      try {
+        await this.inner.deleteAll(left, options);
+      } catch (error) {
+        if (error instanceof ObjectStoreError) left = error.leftKeys ?? left;
+        throw error;
+      }
+    });
   }
 
   async #isOurs(key: string, body: ObjectBody, options: PutOptions = {}): Promise<boolean> {

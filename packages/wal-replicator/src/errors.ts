@@ -100,6 +100,13 @@ export type ReplicationErrorCode =
   | "CAPTURE_UNSTABLE"
   /** The stream was ended, so nothing further will be stored. */
   | "STOPPED"
+  /** Another process follows into this copy. Stop it first, or choose another file. */
+  | "COPY_IN_USE"
+  /**
+   * What lies where a copy is followed is not what was left there: somebody else wrote into it, or it is no copy of ours. It was not touched.
+   * Move it away, or have it overwritten.
+   */
+  | "COPY_CHANGED"
   /** Two options contradict each other. Leave one of them out. */
   | "OPTIONS_CONFLICT"
   /** The helper process cannot be started, or keeps ending; or the thread of a restore ended. Out of memory, most likely. */

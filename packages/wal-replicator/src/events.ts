@@ -1,5 +1,9 @@
 import type { ConditionalWritesVerdict } from "@vaultwarden-stream/object-store";
 import type { Txid } from "./ltx/txid.ts";
+import type { MaintenanceEvent } from "./maintain/events-of-maintenance.ts";
+import type { RetentionEvent } from "./maintain/events-of-retention.ts";
+import type { SourceCheckEvent } from "./watch/source-checker.ts";
+import type { StallEndedEvent, StalledEvent } from "./watch/watchdog.ts";
 
 /**
  * What the engine tells its host while it runs. Nothing in the engine logs: a host that wants a log writes it from these.
@@ -23,6 +27,11 @@ export type ReplicationEvent =
   | FencedEvent
   | BaseStoredEvent
   | BaseFailingEvent
+  | MaintenanceEvent
+  | RetentionEvent
+  | StalledEvent
+  | StallEndedEvent
+  | SourceCheckEvent
   | DatabaseReplacedEvent
   | HelperRestartedEvent
   | ReleasedEvent;

@@ -1,5 +1,6 @@
 import type { RequestOptions, RetryNotice, StoreLocation } from "@vaultwarden-stream/object-store";
 import type { Txid } from "./ltx/txid.ts";
+import { ancestorsOf, lineFiles } from "./maintain/line-files.ts";
 import { openReplicaRoot } from "./open-replica-root.ts";
 import {
   type RecoveryPoint,
@@ -94,10 +95,31 @@ export async function listReplica(options: ListReplicaOptions): Promise<ReplicaL
 
 async function readListing(root: ReplicaRoot, request: RequestOptions): Promise<ReplicaListing> {
   const epochs = await (await EpochLog.read(root, request)).all();
+  const leaseAgeMs = async ({ record }: Epoch) => (await readLease(root, record, request)).ageMs;
+  return await describeReplica(root, { epochs, leaseAgeMs, moreTimelines: [] }, request);
+}
+
+/** What is known of the epochs of a replica. */
+interface KnownEpochs {
+  /** Ascending. */
+  readonly epochs: readonly ListedEpoch[];
+  /** Asked of the newest writer, unless it was released. */
+  readonly leaseAgeMs: (epoch: Epoch) => Promise<number | null>;
+  /** Names of timelines that no epoch speaks of. */
+  readonly moreTimelines: readonly string[];
+}
+
+/** As `listReplica`, with epochs that were read before. @throws as it. */
+export async function describeReplica(
+  root: ReplicaRoot,
+  { epochs, leaseAgeMs, moreTimelines }: KnownEpochs,
+  request: RequestOptions,
+): Promise<ReplicaListing> {
   const newestFirst = epochs.toReversed();
   const writers = newestFirst.filter(({ record }) => record.kind === "writer");
   const files = new Map<string, readonly ReplicaFile[]>();
-  for (const name of new Set([...newestFirst.map(({ record }) => record.timeline), ""])) {
+  const known = newestFirst.map(({ record }) => record.timeline);
+  for (const name of new Set([...known, ...moreTimelines, ""])) {
     const catalog = await findTimeline(root, name, request);
     if (catalog.files.length > 0) files.set(name, catalog.files);
   }
@@ -119,7 +141,7 @@ async function readListing(root: ReplicaRoot, request: RequestOptions): Promise<
         const isLeaseAsked = epoch === newest && epoch.released === null;
         return {
           ...describeEpoch(epoch),
-          leaseAgeMs: isLeaseAsked ? (await readLease(root, epoch.record, request)).ageMs : null,
+          leaseAgeMs: isLeaseAsked ? await leaseAgeMs(epoch) : null,
         };
       }),
     ),
@@ -170,37 +192,14 @@ class Lines {
   }
 }
 
-/** The parent and its parents, each up to the TXID where the line left it. */
-export function ancestorsOf(
-  timeline: string,
-  parentOf: (timeline: string) => TimelinePosition | null,
-): TimelinePosition[] {
-  const ancestors: TimelinePosition[] = [];
-  const seen = new Set([timeline]); // foreign records may name each other in a circle
-  let parent = parentOf(timeline);
-  while (parent !== null && !seen.has(parent.timeline)) {
-    seen.add(parent.timeline);
-    ancestors.push(parent);
-    const { txid } = parent;
-    const grandparent = parentOf(parent.timeline);
-    // A branch may lie before the parent's own branch point: then only that much of the grandparent counts.
-    parent = grandparent && (grandparent.txid <= txid ? grandparent : { ...grandparent, txid });
-  }
-  return ancestors;
-}
-
 function listOne(
   timeline: string,
   files: ReadonlyMap<string, readonly ReplicaFile[]>,
   lines: Lines,
 ): TimelineListing {
   const own = files.get(timeline) ?? [];
-  const inherited = lines
-    .ancestors(timeline)
-    .flatMap((part) =>
-      (files.get(part.timeline) ?? []).filter(({ maxTxid }) => maxTxid <= part.txid),
-    );
-  const reachable = recoveryPoints([...own, ...inherited]);
+  const filesOf = (name: string): readonly ReplicaFile[] => files.get(name) ?? [];
+  const reachable = recoveryPoints(lineFiles(timeline, (name) => lines.parent(name), filesOf));
   const ownEnds = new Set(own.map((file) => file.maxTxid));
   const points = reachable.filter((point) => ownEnds.has(point.txid));
   const reached = new Set(points.map((point) => point.txid));

@@ -16,7 +16,7 @@ import { refusal } from "./start/refusal.ts";
 export interface PrepareOptions
   extends Pick<
     ReplicateOptions,
-    "database" | "replica" | "timelinesUnder" | "ifHeld" | "onEvent" | "signal"
+    "database" | "replica" | "store" | "limits" | "timelinesUnder" | "ifHeld" | "onEvent" | "signal"
   > {
   /** Put the store's newest state in the place of the database that is there: `replicate` has refused it with `LOCAL_BEHIND`. Its message. */
   readonly restoreBecause?: string;

@@ -1,8 +1,14 @@
-import type { StoreLocation } from "@vaultwarden-stream/object-store";
+import type { ObjectStore, StoreLocation } from "@vaultwarden-stream/object-store";
 import type { FencedEvent, ReplicationEvent } from "./events.ts";
 import type { Txid } from "./ltx/txid.ts";
+import type { MaintenanceWork } from "./maintain/events-of-maintenance.ts";
+import type { RetentionHold } from "./maintain/events-of-retention.ts";
+import type { MaintenancePolicy } from "./maintain/policy.ts";
 import type { DatabaseClass } from "./sqlite/connection.ts";
 import type { IfHeld, OnDivergence } from "./start/plan-start.ts";
+import type { UploadLimits } from "./upload-limits.ts";
+import type { SourceCheckStatus } from "./watch/source-check-record.ts";
+import type { Stall } from "./watch/watchdog.ts";
 
 /** Where a stream stands: a TXID in a timeline, and what the whole database looks like there. */
 export interface Position {
@@ -30,6 +36,13 @@ export interface ReplicateOptions {
    * the default lies beside the library's own files.
    */
   readonly helperPath?: string;
+  /**
+   * What `replica` names, opened by the host; only with `home: "in-process"`. For a host that stores more there than the database, and counts or limits
+   * all of it together (`limitUploads`). One attempt for each request: repeating them is the stream's.
+   */
+  readonly store?: ObjectStore;
+  /** Limits of uploads; what is left out has its default. Not with `store`, whose limits are the host's. */
+  readonly limits?: UploadLimits;
   /** Prefix of the timelines below the replica's URL: "" (default), or for example "db/". */
   readonly timelinesUnder?: string;
   /** Longest batching of commits under constant load, in milliseconds. Default 1000. After a quiet time a commit ships at once. */
@@ -51,6 +64,11 @@ export interface ReplicateOptions {
    * one as the new head, or the `remote` one, which has to be restored first (`LOCAL_BEHIND`). The other side is kept in any case.
    */
   readonly onDivergence?: OnDivergence;
+  /**
+   * When files are merged into levels, when snapshots are made, and for how long moments can be restored; what is left out has its default:
+   * thirty days. `false`: whatever is stored stays as it is, and grows. Fields that contradict each other are `OPTIONS_CONFLICT`.
+   */
+  readonly maintenance?: Partial<MaintenancePolicy> | false;
   /** Called for every event, in order. An error thrown in it is the host's own and ends the process. */
   readonly onEvent?: (event: ReplicationEvent) => void;
   /** Aborts a start that waits. A running stream is ended with `stop()`. */
@@ -80,6 +98,34 @@ export interface ReplicationStatus {
   readonly walBytes: number;
   /** Longest time that writers were held off by a barrier so far. */
   readonly writeLockHeldMsMax: number;
+  /** What is committed and not captured, as the watchdog saw it last: frames of the WAL, in bytes, and since when the oldest of them. */
+  readonly uncapturedBytes: number;
+  readonly uncapturedSinceMs: number | undefined;
+  /** Stages that do not get on, and nothing says why. */
+  readonly stalls: readonly Stall[];
+  /** What the last look through the application's own database has found; undefined: there was none yet. */
+  readonly sourceCheck: SourceCheckStatus | undefined;
+  /** Undefined: this stream does none. */
+  readonly maintenance: MaintenanceStatus | undefined;
+}
+
+/** Levels, snapshots and retention in the life of this stream. Times are milliseconds since the Unix epoch; undefined: not in this life. */
+export interface MaintenanceStatus {
+  /** What fails at present, and is tried again. */
+  readonly failures: readonly MaintenanceFailure[];
+  readonly lastCompactedAtMs: number | undefined;
+  readonly lastSnapshotAtMs: number | undefined;
+  /** Why nothing is deleted at present; undefined: nothing is in the way. */
+  readonly retentionHeld: RetentionHold | undefined;
+}
+
+export interface MaintenanceFailure {
+  readonly work: MaintenanceWork;
+  /** Which level is not made; null for what is no compaction. */
+  readonly level: number | null;
+  readonly code: string;
+  readonly message: string;
+  readonly sinceMs: number;
 }
 
 /** A running stream. */
@@ -92,6 +138,15 @@ export interface Replication {
   flush(options?: { readonly signal?: AbortSignal }): Promise<Position>;
 
   status(): Promise<ReplicationStatus>;
+
+  /**
+   * Stores a full copy of the database at level 9 now, whatever the policy says. Resolves when it is stored; also if it lay there already.
+   *
+   * @returns the position that it is of, which holds every commit made before the call.
+   * @throws {ReplicationError} `OPTIONS_CONFLICT` if this stream does no maintenance or holds no epoch; what made the attempt fail; the
+   *   reason if the signal is aborted, which ends the waiting and not the attempt.
+   */
+  snapshot(options?: { readonly signal?: AbortSignal }): Promise<Position>;
 
   /**
    * Captures the tail, stores it, releases the epoch and lets go of the database. Idempotent.

@@ -76,6 +76,10 @@ class Replicator implements Replication {
     }
   }
 
+  async snapshot(options: { readonly signal?: AbortSignal } = {}): Promise<Position> {
+    return (await this.#current()).snapshot(options.signal);
+  }
+
   async status(): Promise<ReplicationStatus> {
     const status = (await this.#current()).status();
     return { ...status, fencedBy: this.#fencedBy };

@@ -21,6 +21,8 @@ export interface RestoreReplicaOptions {
   readonly timeline?: string;
   /** Replace what is at `target`. Nobody may have it open. Default: refuse. */
   readonly overwrite?: boolean;
+  /** Run `integrity_check` in a process of its own, at low priority: for a host that other work must not wait in. Default: false. */
+  readonly checksApart?: boolean;
   /** Prefix of the timelines below the replica's URL: "" (default), or for example "db/". */
   readonly timelinesUnder?: string;
   readonly onProgress?: (progress: RestoreProgress) => void;

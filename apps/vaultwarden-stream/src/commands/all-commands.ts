@@ -1,5 +1,6 @@
 import type { AnyCommandSpec } from "wal-replicator/command-line";
 import { doctorCommand } from "./doctor.ts";
+import { drillCommand } from "./drill.ts";
 import { healthcheckCommand } from "./healthcheck.ts";
 import { historyCommand } from "./history.ts";
 import { restoreCommand } from "./restore.ts";
@@ -14,6 +15,7 @@ export const allCommands: readonly AnyCommandSpec[] = [
   statusCommand,
   historyCommand,
   verifyCommand,
+  drillCommand,
   doctorCommand,
   healthcheckCommand,
 ];

@@ -4,7 +4,14 @@ import { join } from "node:path";
 import type { ManifestRef } from "@vaultwarden-stream/file-sync";
 import Database from "better-sqlite3";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { listReplica, parseTxid, replicate, restore, type Txid } from "wal-replicator";
+import {
+  listReplica,
+  parseTxid,
+  policyWithin,
+  replicate,
+  restore,
+  type Txid,
+} from "wal-replicator";
 import { describeHistory, formatHistory } from "./history.ts";
 
 let directory: string;
@@ -55,7 +62,7 @@ it("has the head's line up to where it branched, and what lies behind by its nam
     manifest(old.timeline, "2026-01-01T00:00:00.000Z"),
     manifest(head.timeline, "2026-01-03T00:00:00.000Z"),
   ];
-  const report = describeHistory(listing, manifests);
+  const report = describeHistory(listing, manifests, policyWithin({}), Date.now());
 
   expect(report).toMatchObject({
     head: head.timeline,
@@ -69,12 +76,21 @@ it("has the head's line up to where it branched, and what lies behind by its nam
     parent: { timeline: old.timeline, txid: at },
     upToTxid: null,
     pointCountBehind: 0,
+    keptUntil: null,
     files: { manifestCount: 1 },
   });
   const behind = Number(old.txid - at);
   expect(behind).toBeGreaterThan(0);
+  // Three of the parent up to the branch, and those of the head: nothing is an hour old.
+  const offered = (first?.offeredCount ?? 0) + 3;
+  expect(report.instants).toMatchObject([{ level: 0, precisionSeconds: 0, count: offered }]);
+  const dayMs = 86_400_000;
+  const keptForMs = (second?.keptUntil?.getTime() ?? 0) - Date.now();
+  expect(keptForMs).toBeGreaterThan(29 * dayMs);
+  expect(keptForMs).toBeLessThanOrEqual(30 * dayMs);
   expect(second).toMatchObject({
     timeline: old.timeline,
+    offeredCount: 3,
     role: "ancestor",
     upToTxid: at,
     pointCount: 3,
@@ -86,6 +102,8 @@ it("has the head's line up to where it branched, and what lies behind by its nam
   expect(text).toContain(`timeline ${head.timeline}, the head: what a restore takes`);
   expect(text).toContain(`branched from ${old.timeline} at TXID 0000000000000003`);
   expect(text).toContain(`behind TXID 0000000000000003, where the head left it`);
+  expect(text).toContain(`${offered} recovery points, every stored change`);
+  expect(text).toContain("what lies behind the branch is kept until");
   expect(text).toContain("attachments, sends and keys: 3 states, 2026-01-01T00:00:00.000Z to");
 });
 
@@ -94,7 +112,7 @@ it("names the snapshots, and files that cannot be used", async () => {
   const levelZero = join(replica, "db", timeline, "ltx", "0");
   rmSync(join(levelZero, "0000000000000002-0000000000000002.ltx"));
   const listing = await listReplica({ replica, timelinesUnder: "db/" });
-  const report = describeHistory(listing, []);
+  const report = describeHistory(listing, [], policyWithin({}), Date.now());
   expect(report.timelines[0]).toMatchObject({ pointCount: 1, unusableFileCount: 2 });
   expect(formatHistory(report)).toContain("2 files cannot be used");
   expect(formatHistory(report)).toContain("no state of them is stored");

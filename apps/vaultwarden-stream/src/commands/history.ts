@@ -1,7 +1,11 @@
 import { listManifests, type ManifestRef } from "@vaultwarden-stream/file-sync";
 import {
+  describeOffer,
   formatTxid,
   listReplica,
+  type MaintenancePolicy,
+  type OfferedRange,
+  policyWithin,
   type RecoveryRange,
   type ReplicaListing,
   recoveryRanges,
@@ -11,10 +15,12 @@ import {
 } from "wal-replicator";
 import {
   type CommandSpec,
+  describeOfferedRanges,
   describeRetry,
   formatBytes,
   formatCount,
   formatDuration,
+  formatSpan,
   formatTime,
   interruptible,
 } from "wal-replicator/command-line";
@@ -39,7 +45,7 @@ export const historyCommand: CommandSpec<object> = {
         signal,
       });
       const manifests = await listManifests(openRetrying(config.store), { signal });
-      const report = describeHistory(listing, manifests);
+      const report = describeHistory(listing, manifests, policyWithin(config), Date.now());
       output.result(report, formatHistory(report));
       return undefined;
     }),
@@ -50,6 +56,8 @@ export interface HistoryReport {
   readonly store: string;
   /** The timeline that a restore takes; null: only branches have files. */
   readonly head: string | null;
+  /** What retention keeps of the head's line, by age, oldest first; finer states may be there besides. */
+  readonly instants: readonly OfferedRange[];
   /** The head's line, newest first: what `restore --at` reaches. Then the others, each only by its name. */
   readonly timelines: readonly TimelineHistory[];
   readonly files: FilesHistory;
@@ -61,6 +69,10 @@ interface TimelineHistory {
   readonly parent: { readonly timeline: string; readonly txid: Txid } | null;
   /** Of an ancestor, where the head's line left it: what lies behind is restored only by its name. Null: all of it counts. */
   readonly upToTxid: Txid | null;
+  /** How many of the instants that retention keeps are of this timeline. */
+  readonly offeredCount: number;
+  /** Until when that part of it is kept that the head does not restore over. Null: there is none. */
+  readonly keptUntil: Date | null;
   /** Neighbouring points of one level: as fine as that level is. Oldest first. */
   readonly ranges: readonly RecoveryRange[];
   readonly pointCount: number;
@@ -83,7 +95,11 @@ interface FilesHistory {
 export function describeHistory(
   listing: ReplicaListing,
   manifests: readonly ManifestRef[],
+  policy: MaintenancePolicy,
+  nowMs: number,
 ): HistoryReport {
+  const offer = describeOffer(listing, policy, nowMs);
+  const offers = new Map(offer.timelines.map((one) => [one.timeline, one]));
   const limits = headLimits(listing);
   const inLine = [...limits.keys()];
   const rest = listing.timelines.filter(({ timeline }) => !limits.has(timeline));
@@ -93,13 +109,16 @@ export function describeHistory(
   return {
     store: listing.location,
     head: listing.head,
-    timelines: [...line, ...rest].map((timeline) =>
-      describeTimeline(
+    instants: offer.ranges,
+    timelines: [...line, ...rest].map((timeline) => ({
+      ...describeTimeline(
         timeline,
         limits.get(timeline.timeline) ?? null,
         manifests.filter((manifest) => manifest.timeline === timeline.timeline),
       ),
-    ),
+      offeredCount: offers.get(timeline.timeline)?.offeredCount ?? 0,
+      keptUntil: offers.get(timeline.timeline)?.keptUntil ?? null,
+    })),
     files: describeManifests(manifests),
   };
 }
@@ -114,7 +133,7 @@ function describeTimeline(
   { timeline, role, parent, recoveryPoints, files, unreachableFileCount }: TimelineListing,
   upToTxid: Txid | null,
   manifests: readonly ManifestRef[],
-): TimelineHistory {
+): Omit<TimelineHistory, "offeredCount" | "keptUntil"> {
   const points = recoveryPoints.filter(({ txid }) => upToTxid === null || txid <= upToTxid);
   const snapshots = files.filter(({ level, minTxid }) => level === snapshotLevel && minTxid === 1n);
   return {
@@ -150,8 +169,8 @@ const roles: Record<TimelineRole, string> = {
   stock: "written by Litestream, not part of the head",
 };
 
-export function formatHistory({ store, timelines, files }: HistoryReport): string {
-  const lines = [`what can be restored from ${store}`];
+export function formatHistory({ store, instants, timelines, files }: HistoryReport): string {
+  const lines = [`what can be restored from ${store}`, ...describeOfferedRanges(instants)];
   for (const timeline of timelines) lines.push("", ...formatTimeline(timeline));
   lines.push("", `attachments, sends and keys: ${formatFiles(files)}`);
   return lines.join("\n");
@@ -180,6 +199,10 @@ function formatTimeline(history: TimelineHistory): string[] {
   } else if (role === "branch" || role === "lost") {
     lines.push(`  restored by its name only: \`restore --timeline ${timeline}\``);
   }
+  if (history.keptUntil !== null) {
+    const part = role === "ancestor" ? "what lies behind the branch" : "it";
+    lines.push(`  ${part} is kept until ${formatTime(history.keptUntil)}, at least`);
+  }
   if (unusableFileCount > 0) {
     lines.push(
       `  ${formatCount(unusableFileCount, "file")} cannot be used, since files before them are missing: see \`verify\``,
@@ -190,11 +213,9 @@ function formatTimeline(history: TimelineHistory): string[] {
 }
 
 function formatRange({ level, from, to, pointCount, precisionMs }: RecoveryRange): string {
-  const when =
-    from.getTime() === to.getTime() ? formatTime(from) : `${formatTime(from)} to ${formatTime(to)}`;
   const precision =
     precisionMs === 0 ? "every stored change" : `at most ${formatDuration(precisionMs)} apart`;
-  return `${when}: ${formatCount(pointCount, "point")}, ${precision} (level ${level})`;
+  return `${formatSpan(from, to)}: ${formatCount(pointCount, "point")}, ${precision} (level ${level})`;
 }
 
 function formatSnapshots(snapshots: TimelineHistory["snapshots"]): string {

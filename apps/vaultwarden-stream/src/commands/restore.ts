@@ -7,7 +7,9 @@ import {
   chooseDatabase,
   listAside,
   listReplica,
+  type PreviewRestoreOptions,
   parseTxid,
+  previewRestore,
   restoreIntoPlace,
   type Txid,
 } from "wal-replicator";
@@ -25,15 +27,11 @@ import {
 } from "wal-replicator/command-line";
 import type { Config } from "../config/config.ts";
 import { refuseIfInUse } from "../daemon/exclusive-use.ts";
-import { describeStore, openRetrying, timelinesUnder } from "../daemon/vault-store.ts";
+import { openRetrying, timelinesUnder } from "../daemon/vault-store.ts";
 import { vaultPathsIn, vaultRoots } from "../files/vault-roots.ts";
 import { chooseFiles } from "../restore/choose-files.ts";
 import { describeFiles, filesJson, warnOfFiles } from "../restore/describe-files.ts";
-import {
-  describePoint,
-  findRecoveryPoint,
-  type WantedPoint,
-} from "../restore/find-recovery-point.ts";
+import { describePoint } from "../restore/describe-point.ts";
 import { lineageOf } from "../restore/lineage.ts";
 import { publishVault, type RestoredFiles } from "../restore/restore-vault.ts";
 import { finishVaultSwap, forgetTreesAside, swapVault, treesAside } from "../restore/vault-swap.ts";
@@ -189,13 +187,13 @@ async function dryRun(
     readonly config: Config;
     readonly target: Target;
     readonly store: ObjectStore;
-    readonly wanted: WantedPoint;
+    readonly wanted: Pick<PreviewRestoreOptions, "before" | "txid" | "timeline">;
     readonly signal: AbortSignal;
   },
 ): Promise<number> {
-  const listing = await listReplica({ replica: config.store, timelinesUnder, signal });
-  const point = findRecoveryPoint(listing, wanted);
-  if (point === undefined) throw notReachable(describeStore(config.store));
+  const replica = { replica: config.store, timelinesUnder, signal };
+  const point = await previewRestore({ ...replica, ...wanted });
+  const listing = await listReplica(replica);
   const chosen = await chooseFiles(store, {
     lineage: lineageOf(listing, point.timeline),
     at: wanted.before ?? (wanted.txid === undefined ? undefined : point.at),
@@ -315,12 +313,4 @@ function parseTxidOption(text: string): Txid {
     );
   }
   return txid;
-}
-
-function notReachable(store: string): CommandError {
-  return new CommandError("TIME_NOT_REACHABLE", {
-    what: "there is nothing to restore",
-    why: `${store} holds no recovery point like that`,
-    next: "ask for another time or TXID; `restore --dry-run` shows the newest",
-  });
 }

@@ -5,6 +5,7 @@ import { formatStatus } from "./status.ts";
 
 const nowMs = Date.parse("2026-11-24T22:00:10.000Z");
 const status = exampleStatus;
+const sourceCheck = exampleStatus.sourceCheck as NonNullable<typeof status.sourceCheck>;
 
 it("reports the lag in seconds and bytes, counted from the oldest file that waits", () => {
   const report = describeStatus(status, true, nowMs);
@@ -68,6 +69,24 @@ it.each([
   [{ createIfAbsent: "atomic" }, "second writer: prevented by the store"],
   [{ createIfAbsent: "unproved" }, "second writer: only detected"],
   [{ lastProvenRestore: null }, "restore proof: never"],
+  [
+    { lastProvenRestore: "2026-11-24T19:00:10.000Z" },
+    "restore proof: last proven 3 h ago, at 2026-11-24T19:00:10.000Z",
+  ],
+  [
+    {
+      lastProvenRestore: "2026-11-23T22:00:10.000Z",
+      drill: {
+        intervalMs: 86_400_000,
+        ageMsMax: null,
+        outcome: "failed",
+        endedAt: "2026-11-24T22:00:00.000Z",
+        message: "one: missing",
+        key: null,
+      },
+    },
+    "restore proof: FAILED at 2026-11-24T22:00:00.000Z: one: missing; last proven 1 d",
+  ],
   [{ files: null }, "files:         nothing is known of"],
   [
     {
@@ -81,6 +100,54 @@ it.each([
     "restoring:     1.0 KiB of 4.0 KiB, since 2026-11-24T21:50:00.000Z",
   ],
   [{ createIfAbsent: null }, "second writer: not known yet"],
+  [
+    {
+      watch: {
+        uncapturedBytes: 4_120,
+        uncapturedSince: "2026-11-24T22:00:01.000Z",
+        walBytes: 0,
+        stalls: [{ stage: "capture", since: "2026-11-24T22:00:02.000Z", bytes: 4_120 }],
+      },
+    },
+    "not captured:  4.0 KiB in the WAL, committed since 2026-11-24T22:00:01.000Z\nSTALLED:       commits are made and not captured since 2026-11-24T22:00:02.000Z",
+  ],
+  [{ sourceCheck: null }, "source check:  the vault's own database was not looked through yet"],
+  [{}, "source check:  the vault's own database was sound at 2026-11-24T21:30:00.000Z (120 ms)"],
+  [
+    { sourceCheck: { ...sourceCheck, complaint: "row 7 missing from index i" } },
+    "is DAMAGED at 2026-11-24T21:30:00.000Z: row 7 missing from index i; it was sound at 2026-11-24T21:30:00.000Z, TXID 0000000000000005 of timeline 00000003-aaaaaaaa, which is kept",
+  ],
+  [{}, "this hour:     12 of 20000 objects and 1.0 KiB of 9.3 GiB stored"],
+  [
+    {
+      budget: {
+        bytes: 10,
+        bytesMax: null,
+        objects: 3,
+        objectsMax: 3,
+        stoppedUntil: "2026-11-24T22:30:00.000Z",
+      },
+    },
+    "this hour:     UPLOADS ARE STOPPED until 2026-11-24T22:30:00.000Z: 3 of 3 objects and 10 B stored",
+  ],
+  [
+    {
+      maintenance: {
+        failures: [
+          {
+            work: "compaction",
+            level: 1,
+            code: "FORBIDDEN",
+            message: "no",
+            since: "2026-11-24T21:00:00Z",
+          },
+        ],
+        lastCompaction: null,
+        lastSnapshot: null,
+      },
+    },
+    "maintenance:   compaction of level 1 fails since 2026-11-24T21:00:00Z: no (FORBIDDEN); merged nothing yet",
+  ],
   [{ epoch: null }, "no epoch until the store answers"],
   [
     { waitingFor: { epoch: 2, host: "b", pid: 9, until: "2026-11-24T22:03:00.000Z" } },

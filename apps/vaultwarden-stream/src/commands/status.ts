@@ -10,6 +10,8 @@ import { isRunning } from "../daemon/process-identity.ts";
 import type { EpochOwner, FilesStatus } from "../daemon/status-file.ts";
 import { readDaemonStatus } from "../health/read-daemon-status.ts";
 import { describeStatus, type StatusReport } from "../health/status-report.ts";
+import { describeDrill } from "./describe-drill.ts";
+import { describeWatch } from "./describe-watch.ts";
 
 export const statusCommand: CommandSpec<object> = {
   name: "status",
@@ -48,10 +50,8 @@ export function formatStatus(report: StatusReport): string {
     ["lag", describeLag(report)],
   ];
   if (report.storedAsOf !== null) lines.push(["stored as of", report.storedAsOf]);
-  lines.push(
-    ["files", describeFiles(report)],
-    ["restore proof", report.lastProvenRestore ?? "never"],
-  );
+  lines.push(...describeWatch(report));
+  lines.push(["files", describeFiles(report)], ["restore proof", describeDrill(report)]);
   for (const { path, why } of report.files?.problems ?? []) lines.push(["", `${path}: ${why}`]);
   const { restoring, waitingFor, leaseFailure, fencedBy } = report;
   if (restoring !== null) {

@@ -1,39 +1,34 @@
-import {
-  FileSyncError,
-  listManifests,
-  type ManifestEntry,
-  type ManifestRef,
-  manifestKey,
-  readManifest,
-  verifyBlobs,
-} from "@vaultwarden-stream/file-sync";
-import { isNotFound, type ObjectStore } from "@vaultwarden-stream/object-store";
-import {
-  type ConfirmedPosition,
-  parseTxid,
-  type ReplicaVerification,
-  type Subset,
-  verifyReplica,
-} from "wal-replicator";
+import { policyWithin, type Subset, verifyReplica } from "wal-replicator";
 import {
   type CommandSpec,
+  confirm,
   describeRetry,
   describeVerification,
   exitCodeOfVerification,
   exitCodes,
-  formatBytes,
-  formatCount,
   interruptible,
+  parseDuration,
   parseSubset,
   phaseProgress,
 } from "wal-replicator/command-line";
+import { isRunning } from "../daemon/process-identity.ts";
 import { readStatusFile } from "../daemon/status-file.ts";
 import { openRetrying, timelinesUnder } from "../daemon/vault-store.ts";
+import { vaultRoots } from "../files/vault-roots.ts";
+import { confirmedHere } from "../verify/confirmed-here.ts";
+import { describeFilesVerification, describeProofs } from "../verify/describe-files.ts";
+import { readPlace, savePlace } from "../verify/reading-place.ts";
+import { describeRepair, describeRepairPlan, planRepair, repair } from "../verify/repair.ts";
+import { verifyFiles } from "../verify/verify-files.ts";
+import { verifyProofs } from "../verify/verify-proofs.ts";
 import { readEverything } from "./read-settings.ts";
 
 interface VerifyOptions {
   readonly quick?: true;
   readonly readDataSubset?: Subset;
+  readonly timeLimit?: number;
+  readonly repair?: true;
+  readonly yes?: true;
 }
 
 export const verifyCommand: CommandSpec<VerifyOptions> = {
@@ -48,119 +43,104 @@ export const verifyCommand: CommandSpec<VerifyOptions> = {
       description: "read the n-th of t parts of the data: t runs read everything",
       parse: parseSubset,
     },
+    {
+      flags: "--time-limit <duration>",
+      description:
+        "begin to read nothing after that, and go on there the next time; the trial restore is whole all the same",
+      parse: parseDuration,
+    },
+    {
+      flags: "--repair",
+      description:
+        "store again what is bad and still here: files, and by the running daemon the newest state of the database",
+    },
+    { flags: "--yes", description: "repair without asking" },
   ],
   examples: [
     "vaultwarden-stream verify",
-    "docker exec vault vaultwarden-stream verify --read-data-subset 1/7 --json",
+    "docker exec vault vaultwarden-stream verify --time-limit 10m --json",
   ],
   doing: () => "verifying the vault's store",
   run: ({ options, output, streams }) =>
     interruptible(async (signal) => {
       const { config, settings } = readEverything(streams.env, streams, { level: "error" });
       const progress = phaseProgress(output);
-      const { quick = false, readDataSubset: subset } = options;
-      const confirmed = storedAccordingTo(settings.database);
+      const { quick = false, readDataSubset: subset, timeLimit } = options;
+      const store = openRetrying(config.store);
+      const { now } = streams;
+      const place = timeLimit === undefined ? undefined : readPlace(settings.database);
+      // What is heard to be stored comes before the look at the store.
+      const status = readStatusFile(settings.database);
+      const confirmed = confirmedHere(settings.database);
+      const proofs = await verifyProofs(store, status?.drill?.key ?? null, signal);
+      const { keepMs } = policyWithin(config);
+      const beganMs = now();
       const database = await verifyReplica({
         replica: config.store,
         timelinesUnder,
         isQuick: quick,
         ...(subset === undefined ? {} : { subset }),
-        ...(confirmed === undefined ? {} : { confirmed }),
+        // The other half is for the files.
+        ...(timeLimit === undefined ? {} : { timeLimitMs: timeLimit / 2 }),
+        ...(place?.database == null ? {} : { startAt: place.database }),
+        confirmed,
+        keepMs,
+        now,
         onRetry: (notice) => output.warn(describeRetry(notice)),
         onProgress: ({ phase, bytesDone, bytesTotal }) =>
           progress.update(`${phase} the database`, bytesDone, bytesTotal),
         signal,
       });
-      progress.clear();
-      const files = await verifyFiles(openRetrying(config.store), database, {
-        quick,
+      const files = await verifyFiles({
+        store,
+        isQuick: quick,
         subset,
+        hasTime: () => timeLimit === undefined || now() - beganMs < timeLimit,
+        startAt: place?.files ?? undefined,
+        finestKeepMs: keepMs[0] ?? 0,
+        nowMs: now(),
+        newestKnown: status?.files?.manifest ?? null,
+        delayed: status && isRunning(status.daemon) ? (status.files?.waiting ?? null) : null,
+        onProgress: (done, total) => progress.update("reading the files", done, total),
         signal,
       });
-      const isSound = database.isSound && files.bad.length === 0;
-      output.result(
-        { isSound, database, files },
-        [describeVerification(database), ...describeFiles(files)].join("\n"),
+      progress.clear();
+      if (timeLimit !== undefined && !quick) {
+        await savePlace(settings.database, {
+          database: database.stoppedAt,
+          files: files.stoppedAt,
+        });
+      }
+      const badCount = database.problems.length + files.bad.length + proofs.bad.length;
+      const report = [
+        describeVerification(database),
+        ...describeFilesVerification(files),
+        ...describeProofs(proofs),
+      ].join("\n");
+      const isSound = database.isSound && badCount === 0;
+      const found = { isSound, database, files, proofs };
+      const plan = planRepair(database, files);
+      const question = options.repair === true ? describeRepairPlan(plan) : undefined;
+      if (question === undefined) {
+        output.result({ ...found, repair: null }, report);
+        return badCount > 0 ? exitCodes.verificationFailed : exitCodeOfVerification(database);
+      }
+      output.info(report);
+      await confirm(
+        { text: question, yes: options.yes === true, option: "--yes" },
+        streams,
+        signal,
       );
-      return files.bad.length > 0 ? exitCodes.verificationFailed : exitCodeOfVerification(database);
+      const repaired = await repair(plan, {
+        store,
+        roots: vaultRoots(settings.paths, config.files.include),
+        database: settings.database,
+        signal,
+      });
+      output.result({ ...found, repair: repaired }, describeRepair(repaired).join("\n"));
+      // A database that lost moments has lost them, and a manifest is not made again.
+      return repaired.blobs.left.length === 0 && badCount === plan.blobs.length
+        ? exitCodes.done
+        : exitCodes.verificationFailed;
     }),
 };
-
-/** What the daemon here has heard from the store: it must be there. */
-function storedAccordingTo(database: string): ConfirmedPosition | undefined {
-  const { timeline, storedTxid } = readStatusFile(database) ?? {};
-  const txid = typeof storedTxid === "string" ? parseTxid(storedTxid) : undefined;
-  return typeof timeline !== "string" || txid === undefined ? undefined : { timeline, txid };
-}
-
-interface FilesVerification {
-  /** Whose files were looked at: the newest state of each timeline. */
-  readonly manifests: readonly string[];
-  /** Contents, each once. */
-  readonly found: number;
-  readonly bytes: number;
-  readonly bad: readonly {
-    /** SHA-256 of a content, or the key of a manifest. */
-    readonly object: string;
-    /** A file that needs the content. */
-    readonly path: string | null;
-    readonly why: string;
-  }[];
-}
-
-/** The newest states of the files against what they name. @throws errors of the store as they are. */
-async function verifyFiles(
-  store: ObjectStore,
-  { timelines }: ReplicaVerification,
-  options: {
-    readonly quick: boolean;
-    readonly subset: Subset | undefined;
-    readonly signal: AbortSignal;
-  },
-): Promise<FilesVerification> {
-  const { quick, subset, signal } = options;
-  const known = new Set(timelines.map(({ timeline }) => timeline));
-  const newest = new Map<string, ManifestRef>();
-  // Oldest first within a timeline.
-  for (const ref of await listManifests(store, { signal })) {
-    if (known.has(ref.timeline)) newest.set(ref.timeline, ref);
-  }
-  const bad: FilesVerification["bad"][number][] = [];
-  const entries: ManifestEntry[] = [];
-  for (const ref of newest.values()) {
-    try {
-      entries.push(...(await readManifest(store, ref, { signal })).entries);
-    } catch (error) {
-      const isInvalid = error instanceof FileSyncError && error.code === "MANIFEST_INVALID";
-      if (!isInvalid && !isNotFound(error)) throw error;
-      bad.push({ object: manifestKey(ref), path: null, why: (error as Error).message });
-    }
-  }
-  const result = await verifyBlobs({
-    store,
-    entries,
-    readData: !quick,
-    ...(subset === undefined ? {} : { subset: { n: subset.n, of: subset.t } }),
-    signal,
-  });
-  for (const { sha256, path, why } of result.bad) bad.push({ object: sha256, path, why });
-  return {
-    manifests: [...newest.values()].map(manifestKey),
-    found: result.blobs - result.bad.length,
-    bytes: result.bytes,
-    bad,
-  };
-}
-
-function describeFiles({ manifests, found, bytes, bad }: FilesVerification): string[] {
-  if (manifests.length === 0) return ["files: no state of them is stored"];
-  const verdict = bad.length === 0 ? "sound" : formatCount(bad.length, "problem");
-  const states = formatCount(manifests.length, "newest state");
-  return [
-    `files: ${verdict}`,
-    ...bad.map(({ object, path, why }) =>
-      path === null ? `  BAD ${object}: ${why}` : `  BAD ${path}: ${why} (${object})`,
-    ),
-    `  ${formatCount(found, "content")} found, ${formatBytes(bytes)} in all, of ${states}`,
-  ];
-}

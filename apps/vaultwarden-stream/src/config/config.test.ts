@@ -72,7 +72,9 @@ describe("readConfig", () => {
     expect({ errors, warnings }).toEqual({ errors: [], warnings: [] });
     expect(config).toEqual({
       store: "/store",
+      limits: {},
       mustAnswer: false,
+      drillIntervalMs: 86_400_000,
       allowsEmptyStart: false,
       onDivergence: "stop",
       deploymentMode: "persistent",
@@ -135,7 +137,10 @@ describe("readConfig", () => {
     ["STATUS_TOKEN", "abc", { statusHttp: { token: "abc" } }],
     ["DEPLOYMENT_MODE", "serverless", { tailTimeoutMs: 10_000, files: { pushTimeoutMs: 10_000 } }],
     ["LITESTREAM_REPLICA_PATH", "vaultwarden/db.sqlite3", {}],
-    ["RESTORE_DRILL_INTERVAL", "0", {}],
+    ["RESTORE_DRILL_INTERVAL", "0", { drillIntervalMs: 0 }],
+    ["RESTORE_DRILL_INTERVAL", "off", { drillIntervalMs: 0 }],
+    ["RESTORE_DRILL_INTERVAL", "6h", { drillIntervalMs: 21_600_000 }],
+    ["LITESTREAM_VALIDATION_INTERVAL", "12h", { drillIntervalMs: 43_200_000 }],
     ["S3_BUCKET", "", {}],
     ["ON_DIVERGENCE", "Remote", { onDivergence: "remote" }],
   ])("takes %s=%s", (name, value, expected) => {
@@ -160,7 +165,8 @@ describe("readConfig", () => {
     ["STREAM_LOG_FORMAT", "xml", "write text, json"],
     ["BACKUP_ENABLED", "true", "backup archives come with a later release"],
     ["NOTIFICATION_URL", "https://ping", "notifications come with a later release"],
-    ["RESTORE_DRILL_INTERVAL", "24h", "restore drills come with a later release"],
+    ["RESTORE_DRILL_INTERVAL", "5s", "out of range"],
+    ["RESTORE_DRILL_INTERVAL", "daily", "write a number with its unit"],
     ["LITESTREAM_REPLICA_PATH", "elsewhere/db", "the import of the predecessor's bucket comes"],
     ["PRIMARY_SYNC_INTERVAL", "0", "out of range"],
     ["PRIMARY_SYNC_INTERVAL", "25d", "out of range"],

@@ -1,6 +1,8 @@
+import type { UploadLimits } from "wal-replicator";
 import type { ConfigProblem } from "./config-problem.ts";
 import { ConfigReader } from "./config-reader.ts";
 import type { Environment, ReadTextFile } from "./environment.ts";
+import { settleLimits } from "./limits.ts";
 import { isLoopback, type ListenAddress } from "./listen-address.ts";
 import { assembleStore, type StoreConfig } from "./store-config.ts";
 import { settleTimings } from "./timings.ts";
@@ -18,10 +20,13 @@ export interface Config extends StoreConfig {
   readonly onDivergence: "stop" | "local" | "remote";
   /** Serverless: another machine is never waited for, since one instance follows the other; and the grace period is short. */
   readonly deploymentMode: "persistent" | "serverless";
+  readonly limits: UploadLimits;
   readonly syncIntervalMs: number;
   readonly snapshotIntervalMs: number;
   /** How far recovery points reach back, database and files alike; at least `snapshotIntervalMs`. */
   readonly retentionMs: number;
+  /** Between two restore drills; 0: none. */
+  readonly drillIntervalMs: number;
   readonly files: FilesConfig;
   readonly health: {
     /** Database or files that lag longer are unhealthy; at least twice `files.lookIntervalMs`. */
@@ -74,8 +79,19 @@ export function readConfig(environment: Environment, readTextFile: ReadTextFile)
   reader.warnOfUnknownNames();
   const store = assembleStore(reader);
   const { timings, warnings: timingWarnings } = settleTimings(reader);
-  const errors = [...reader.errors, ...store.errors, ...findOpenStatus(reader)];
-  const warnings = [...reader.warnings, ...store.warnings, ...timingWarnings];
+  const { limits, ...limitProblems } = settleLimits(reader, environment);
+  const errors = [
+    ...reader.errors,
+    ...store.errors,
+    ...limitProblems.errors,
+    ...findOpenStatus(reader),
+  ];
+  const warnings = [
+    ...reader.warnings,
+    ...store.warnings,
+    ...timingWarnings,
+    ...limitProblems.warnings,
+  ];
   if (errors.length > 0 || store.config === undefined) {
     return { config: undefined, errors, warnings };
   }
@@ -86,9 +102,11 @@ export function readConfig(environment: Environment, readTextFile: ReadTextFile)
     config: {
       ...store.config,
       ...times,
+      limits,
       onDivergence: reader.value("ON_DIVERGENCE") as Config["onDivergence"],
       deploymentMode: reader.value("DEPLOYMENT_MODE") as Config["deploymentMode"],
       syncIntervalMs: reader.value("REPLICATION_SYNC_INTERVAL") as number,
+      drillIntervalMs: reader.value("RESTORE_DRILL_INTERVAL") as number,
       files: {
         include: {
           attachments: reader.value("SYNC_INCLUDE_ATTACHMENTS") as boolean,

@@ -27,14 +27,6 @@ export const laterParts: readonly LaterPart[] = [
     idle: ["SECONDARY_SYNC_INTERVAL"],
   },
   {
-    part: "restore drills come",
-    remedy:
-      "remove it, or set it to 0, and try `vaultwarden-stream restore --to <directory>` yourself until then",
-    refused: ["RESTORE_DRILL_INTERVAL"],
-    asksForNothing: isOff,
-    idle: ["LITESTREAM_VALIDATION_INTERVAL"],
-  },
-  {
     part: "the import of the predecessor's bucket comes",
     remedy: "remove it",
     refused: ["LITESTREAM_REPLICA_PATH"],

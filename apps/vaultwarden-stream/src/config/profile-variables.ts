@@ -64,6 +64,11 @@ const fields: {
     meaning: "How often one object may be written.",
     schema: integer(1, 10_000),
   },
+  bulkDelete: {
+    ...flag,
+    meaning:
+      "Whether many objects are deleted by one request. A store that refuses it is asked for each by itself; one that only says that it did needs false.",
+  },
   extraHeaders: {
     accepts: "name: value, several with commas between",
     meaning: "Headers that every request carries.",

@@ -3,7 +3,8 @@ import type { Environment } from "./environment.ts";
 
 /**
  * Options of rclone, which the predecessor stored its files with: `RCLONE_FLAGS`, and each flag also as `RCLONE_<FLAG>`. There is no
- * rclone any more. What promises that nothing is stored, or that it is stored encrypted, is refused; all else only changed how fast or loud it was.
+ * rclone any more. What promises that nothing is stored, or that it is stored encrypted, is refused; `--bwlimit` is honoured; all else only changed how
+ * loud or fast it was.
  */
 const refusedFlags: readonly RegExp[] = [
   /^-n$/,
@@ -22,7 +23,9 @@ export function findRcloneProblems(environment: Environment): {
     (name) => name.startsWith("RCLONE_") && environment[name],
   );
   const refused = names.filter((name) => flagsOf(name, environment[name] ?? "").some(isRefused));
-  const idle = names.filter((name) => !refused.includes(name));
+  const idle = names.filter(
+    (name) => !refused.includes(name) && hasOtherFlags(name, environment[name] ?? ""),
+  );
   return {
     errors: refused.map((name) => ({
       name,
@@ -35,11 +38,28 @@ export function findRcloneProblems(environment: Environment): {
         : [
             {
               name: idle.join(", "),
-              reason: "without effect: there is no rclone here",
+              reason: "without effect, but for --bwlimit: there is no rclone here",
               remedy: "remove it, or leave it for the backups of a later release",
             },
           ],
   };
+}
+
+const bandwidthFlag = /(?:^|\s)--bwlimit(?:=|\s+)(\S+)/;
+
+/** What `--bwlimit` says, and where; undefined: nothing does. */
+export function findBandwidthLimit(
+  environment: Environment,
+): { readonly name: string; readonly text: string } | undefined {
+  const text = environment["RCLONE_BWLIMIT"];
+  if (text) return { name: "RCLONE_BWLIMIT", text };
+  const inFlags = bandwidthFlag.exec(environment["RCLONE_FLAGS"] ?? "")?.[1];
+  return inFlags === undefined ? undefined : { name: "RCLONE_FLAGS", text: inFlags };
+}
+
+function hasOtherFlags(name: string, text: string): boolean {
+  if (name === "RCLONE_BWLIMIT") return false;
+  return name !== "RCLONE_FLAGS" || text.replace(bandwidthFlag, "").trim() !== "";
 }
 
 function flagsOf(name: string, text: string): readonly string[] {

@@ -59,6 +59,7 @@ describe("the store's variables", () => {
     ["S3_ADDRESSING", "virtual-host", { profile: { addressing: "virtual-host" } }],
     ["S3_LIST_VERSION", "1", { profile: { listVersion: 1 } }],
     ["S3_ETAG_IS_MD5", "no", { profile: { etagIsMd5: false } }],
+    ["S3_BULK_DELETE", "false", { profile: { bulkDelete: false } }],
     ["S3_PART_BYTES_MIN", "67108864", { profile: { partBytesMin: 67_108_864 } }],
     ["S3_EXTRA_RETRY_STATUSES", "408, 425", { profile: { extraRetryStatuses: [408, 425] } }],
     [

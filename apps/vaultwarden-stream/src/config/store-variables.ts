@@ -1,7 +1,16 @@
 import { detectProvider, parseEndpoint } from "@vaultwarden-stream/object-store";
 import { z } from "zod";
+import { uploadRateLeast } from "./upload-rate.ts";
 import type { Variable } from "./variable.ts";
-import { boolean, matching, oneOf, text, type VariableSchema } from "./variable-schemas.ts";
+import {
+  boolean,
+  bytes,
+  countOrOff,
+  matching,
+  oneOf,
+  text,
+  type VariableSchema,
+} from "./variable-schemas.ts";
 
 const group = "Store";
 
@@ -133,6 +142,33 @@ export const storeVariables: readonly Variable[] = [
       /^(?![a-z][a-z0-9+.-]+:\/\/)/i,
       "write the path of a directory; S3 is set by S3_BUCKET",
     ),
+  },
+  {
+    name: "STORE_UPLOAD_RATE_MAX",
+    group,
+    defaultText: undefined,
+    accepts: "bytes a second, like 10M or 512k, from 128k; off",
+    meaning:
+      "How fast is uploaded at most, database and files together; commits go first. Without it as fast as it goes. --bwlimit in RCLONE_FLAGS is another name for it.",
+    schema: bytes(uploadRateLeast),
+  },
+  {
+    name: "STORE_HOURLY_BYTES_MAX",
+    group,
+    defaultText: undefined,
+    accepts: "bytes, like 50G; off",
+    meaning:
+      "How much may be uploaded within an hour. Beyond it uploads stop with an alarm until the hour is over, and nothing is lost: the alarm before a runaway bill. Without it 10 GB, or twenty times the database if that is more, and twice the files.",
+    schema: bytes(0),
+  },
+  {
+    name: "STORE_HOURLY_OBJECTS_MAX",
+    group,
+    defaultText: undefined,
+    accepts: "a whole number; off",
+    meaning:
+      "How many objects may be stored within an hour, in the same way. Without it 20,000 and two for each file.",
+    schema: countOrOff(),
   },
 ];
 

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { parseBytes } from "./bytes.ts";
 import { parseDurationMs, parseSecondsMs } from "./duration.ts";
 import { type ListenAddress, parseListenAddress } from "./listen-address.ts";
 
@@ -18,6 +19,18 @@ export function duration(bounds: Bounds): VariableSchema<number> {
   return bounded(parseDurationMs, bounds, "write a number with its unit, like 500ms, 1s or 1h30m");
 }
 
+/** Like a duration, and `0`, `off`, `no` or `false` are 0. */
+export function durationOrOff(bounds: Bounds): VariableSchema<number> {
+  const on = duration(bounds);
+  return z.string().transform((given, context) => {
+    if (/^(0s?|off|no|false)$/i.test(given)) return 0;
+    const read = on.safeParse(given);
+    if (read.success) return read.data;
+    for (const { message } of read.error.issues) context.addIssue({ code: "custom", message });
+    return z.NEVER;
+  });
+}
+
 /** Like a duration, and a plain integer counts seconds. */
 export function seconds(bounds: Bounds): VariableSchema<number> {
   return bounded(parseSecondsMs, bounds, "write seconds, like 30, or a duration, like 1m30s");
@@ -34,6 +47,27 @@ function bounded(
     const message =
       ms === undefined ? remedy : `out of range: it must lie between ${minMs} ms and ${maxMs} ms`;
     context.addIssue({ code: "custom", message });
+    return z.NEVER;
+  });
+}
+
+/** Like `10M`: bytes, or with a unit; `off` is Infinity. */
+export function bytes(min: number): VariableSchema<number> {
+  return z.string().transform((given, context) => {
+    const value = parseBytes(given);
+    if (value !== undefined && value >= min) return value;
+    const least = min > 0 ? ` of at least ${min} bytes` : "";
+    context.addIssue({ code: "custom", message: `write a size${least}, like 10M, or off` });
+    return z.NEVER;
+  });
+}
+
+/** A whole number; `off` and 0 are Infinity. */
+export function countOrOff(): VariableSchema<number> {
+  return z.string().transform((given, context) => {
+    if (/^(0|off)$/i.test(given)) return Number.POSITIVE_INFINITY;
+    if (/^\d{1,15}$/.test(given)) return Number(given);
+    context.addIssue({ code: "custom", message: "write a whole number, or off" });
     return z.NEVER;
   });
 }

@@ -5,6 +5,7 @@ import type { Variable } from "./variable.ts";
 import {
   boolean,
   duration,
+  durationOrOff,
   listenAddress,
   matching,
   oneOf,
@@ -123,6 +124,16 @@ export const variables: readonly Variable[] = [
     meaning:
       "How far back the vault can be restored, database and files alike. Never less than REPLICATION_SNAPSHOT_INTERVAL: it is raised to that.",
     schema: duration({ minMs: 60_000, maxMs: 36_500 * 86_400_000 }),
+  },
+  {
+    name: "RESTORE_DRILL_INTERVAL",
+    group: "Database",
+    aliases: ["LITESTREAM_VALIDATION_INTERVAL"],
+    defaultText: "24h",
+    accepts: "a duration from 1m to 24d, or 0: never",
+    meaning:
+      "How often the newest state is restored beside the live one, compared, and removed again. Unhealthy if that fails, or was not proved for twice as long. A serverless instance does it if it lives so long.",
+    schema: durationOrOff({ minMs: 60_000, maxMs: timerMsMax }),
   },
   {
     name: "SHUTDOWN_TIMEOUT",

@@ -11,6 +11,7 @@ const ownPrefixes = [
   "NOTIFICATION_",
   "ENCRYPTION_",
   "STATUS_",
+  "STORE_",
   "STREAM_",
   "HEALTHCHECK_",
   "RESTORE_DRILL_",
@@ -18,7 +19,6 @@ const ownPrefixes = [
 ];
 const ownNames = new Set(
   [
-    "STORE_DIR",
     "PRIMARY_SYNC_INTERVAL",
     "SECONDARY_SYNC_INTERVAL",
     "FINAL_UPLOAD_TIMEOUT",

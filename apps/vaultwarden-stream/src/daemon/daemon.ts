@@ -1,8 +1,10 @@
 import { exitCodes } from "wal-replicator/command-line";
+import { appVersion } from "../app-version.ts";
 import { endOrphanedServer, refuseIfInUse } from "./exclusive-use.ts";
 import { identifyProcess } from "./process-identity.ts";
 import { StatusFile } from "./status-file.ts";
 import { createStatusServer } from "./status-http.ts";
+import { StreamCounters } from "./stream-counters.ts";
 import { VaultLife, type VaultLifeOptions } from "./vault-life.ts";
 import { describeStore, requireAnswer } from "./vault-store.ts";
 
@@ -31,17 +33,20 @@ export async function runDaemon(options: VaultLifeOptions, stop: AbortSignal): P
     (error) => log.warn(`the status file cannot be written: ${(error as Error).message}`),
   );
   status.update({});
+  const counters = new StreamCounters();
   const { host, port, token } = config.statusHttp;
   const statusServer = await createStatusServer({
     listen: { host, port },
     token,
     read: () => status.current,
+    counters,
+    version: appVersion(),
     log,
   });
   if (statusServer.url !== undefined) log.info(`status over HTTP: ${statusServer.url}/status`);
   try {
     if (config.mustAnswer) await requireAnswer(config.store, stop);
-    return await new VaultLife(options, status, stop).run();
+    return await new VaultLife(options, { status, counters }, stop).run();
   } catch (error) {
     if (stop.aborted && error === stop.reason) {
       status.update({ status: "shutdown" });

@@ -1,9 +1,10 @@
-import type { StoreLocation } from "@vaultwarden-stream/object-store";
+import type { ObjectStore, StoreLocation } from "@vaultwarden-stream/object-store";
 import {
   type IfHeld,
   type OnDivergence,
   type PreparedDatabase,
   type PrepareOptions,
+  policyWithin,
   prepareDatabase,
   type ReplicateOptions,
   type Replication,
@@ -12,7 +13,7 @@ import {
   replicate,
 } from "wal-replicator";
 import type { Logger } from "../logger.ts";
-import { describePoint } from "../restore/find-recovery-point.ts";
+import { describePoint } from "../restore/describe-point.ts";
 import { finishVaultSwap } from "../restore/vault-swap.ts";
 import { createEmptyDatabase } from "./empty-database.ts";
 import { checkFirstRun } from "./first-run.ts";
@@ -21,10 +22,14 @@ import { describeStore, timelinesUnder } from "./vault-store.ts";
 export interface StartOptions {
   readonly database: string;
   readonly store: StoreLocation;
+  /** The same, open: what the stream sends goes through it. */
+  readonly openStore: ObjectStore;
   readonly allowsEmptyStart: boolean;
   readonly onDivergence: OnDivergence;
   readonly ifHeld: IfHeld;
   readonly syncIntervalMs: number;
+  readonly snapshotIntervalMs: number;
+  readonly retentionMs: number;
   readonly log: Logger;
   readonly onEvent: (event: ReplicationEvent) => void;
   /** Restores the vault's files with a restored database, and puts both in their place. */
@@ -68,6 +73,7 @@ function start(options: StartOptions): Promise<Replication> {
     ...shared(options),
     onDivergence,
     syncIntervalMs,
+    maintenance: policyWithin(options),
     // This process opens the database by no other means.
     home: "in-process",
     // The server would switch it itself, beside our anchor, and fail.
@@ -75,8 +81,9 @@ function start(options: StartOptions): Promise<Replication> {
   });
 }
 
-function shared({ database, store, ifHeld, onEvent, signal }: StartOptions): ReplicateOptions {
-  return { database, replica: store, timelinesUnder, ifHeld, onEvent, signal };
+function shared(options: StartOptions): ReplicateOptions & { readonly store: ObjectStore } {
+  const { database, store: replica, openStore: store, ifHeld, onEvent, signal } = options;
+  return { database, replica, store, timelinesUnder, ifHeld, onEvent, signal };
 }
 
 function preparation(options: StartOptions): PrepareOptions {

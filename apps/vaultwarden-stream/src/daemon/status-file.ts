@@ -1,7 +1,18 @@
 import { chmodSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { z } from "zod";
+import { type DrillStatus, drillStatus } from "./drill-status.ts";
 import type { ProcessIdentity } from "./process-identity.ts";
+import {
+  type Budget,
+  budget,
+  type Maintenance,
+  maintenance,
+  type SourceCheck,
+  sourceCheck,
+  type WatchStatus,
+  watchStatus,
+} from "./watch-status.ts";
 
 /**
  * What the daemon says about itself: one line of JSON in its own state directory beside the database, written by rename, read by
@@ -60,10 +71,20 @@ export interface DaemonStatus {
   readonly fencedBy: (EpochOwner & { readonly timeline: string }) | null;
   /** Why nothing can be captured, why the store's newest answer was none, or what ended the daemon. */
   readonly failure: { readonly code: string; readonly message: string } | null;
+  /** What the watchdog sees of the stream; null: it does not run yet. */
+  readonly watch: WatchStatus | null;
+  /** What SQLite says of the vault's own database; null: it was not looked through yet. */
+  readonly sourceCheck: SourceCheck | null;
+  /** Levels, snapshots and retention; null: none yet. */
+  readonly maintenance: Maintenance | null;
+  /** Of this hour's uploads; null: nothing was stored yet. */
+  readonly budget: Budget | null;
   /** What is known of attachments, sends and keys; null: not looked at yet, or not kept in the store. */
   readonly files: FilesStatus | null;
   /** When a restore from this store was last proved; null: never. */
   readonly lastProvenRestore: string | null;
+  /** Restore drills; null: there are none. */
+  readonly drill: DrillStatus | null;
 }
 
 interface RestoreStatus {
@@ -163,8 +184,13 @@ const daemonStatus: z.ZodType<DaemonStatus> = z.object({
   leaseFailure: z.object({ code: z.string(), message: z.string(), since: z.string() }).nullable(),
   fencedBy: z.object({ ...epochOwner, timeline: z.string() }).nullable(),
   failure: z.object({ code: z.string(), message: z.string() }).nullable(),
+  watch: watchStatus.nullable(),
+  sourceCheck: sourceCheck.nullable(),
+  maintenance: maintenance.nullable(),
+  budget: budget.nullable(),
   files: filesStatus.nullable(),
   lastProvenRestore: z.string().nullable(),
+  drill: drillStatus.nullable(),
 });
 
 /** How often the file is written although nothing has happened. */
@@ -234,8 +260,13 @@ export class StatusFile {
       leaseFailure: null,
       fencedBy: null,
       failure: null,
+      watch: null,
+      sourceCheck: null,
+      maintenance: null,
+      budget: null,
       files: null,
       lastProvenRestore: null,
+      drill: null,
       ...initial,
     };
   }

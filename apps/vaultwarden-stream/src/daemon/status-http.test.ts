@@ -2,10 +2,12 @@ import { createServer } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { describeStatus } from "../health/status-report.ts";
+import { parseMetrics } from "./parse-metrics-testing.ts";
 import { identifyProcess } from "./process-identity.ts";
 import type { DaemonStatus } from "./status-file.ts";
 import { createStatusServer, type StatusServer } from "./status-http.ts";
 import { exampleFiles, exampleStatus } from "./status-testing.ts";
+import { StreamCounters } from "./stream-counters.ts";
 
 const nowMs = Date.parse("2026-11-24T22:00:10.000Z");
 
@@ -13,11 +15,13 @@ const vault = createServer((_, response) => response.writeHead(aliveCode).end())
 let aliveCode: number;
 let status: DaemonStatus;
 let warnings: string[];
+let counters: StreamCounters;
 const open: StatusServer[] = [];
 
 beforeEach(async () => {
   aliveCode = 200;
   warnings = [];
+  counters = new StreamCounters();
   await new Promise<void>((resolve) => vault.listen(0, "127.0.0.1", resolve));
   status = {
     ...exampleStatus,
@@ -37,6 +41,8 @@ async function serve(token?: string, port = 0): Promise<StatusServer> {
     listen: { host: "127.0.0.1", port },
     token,
     read: () => status,
+    counters,
+    version: "1.2.3",
     log: {
       error: () => {},
       warn: (message) => warnings.push(message),
@@ -114,29 +120,11 @@ describe("with a token", () => {
 });
 
 describe("/metrics", () => {
-  /** A reader of Prometheus' text format that takes nothing else. */
-  function parse(body: string): Map<string, number> {
-    const samples = new Map<string, number>();
-    const lines = body.split("\n");
-    expect(lines.pop()).toBe("");
-    for (let index = 0; index < lines.length; index += 3) {
-      const name = /^# HELP ([a-z_]+) \S.*$/.exec(lines[index] ?? "")?.[1] ?? "";
-      expect(lines[index + 1]).toBe(`# TYPE ${name} gauge`);
-      const sample = /^([a-z_]+)(\{(?:[a-z_]+="(?:[^"\\]|\\.)*",?)*\})? (-?\d+(?:\.\d+)?)$/.exec(
-        lines[index + 2] ?? "",
-      );
-      expect(sample?.[1]).toBe(name);
-      expect(samples.has(name)).toBe(false);
-      samples.set(name, Number(sample?.[3]));
-    }
-    return samples;
-  }
-
   it("has what the status has, in Prometheus' form", async () => {
     const { code, body, headers } = await ask(await serve(), "/metrics");
     expect(code).toBe(200);
     expect(headers.get("content-type")).toBe("text/plain; version=0.0.4; charset=utf-8");
-    const samples = parse(body);
+    const samples = parseMetrics(body);
     expect(Object.fromEntries(samples)).toMatchObject({
       vaultwarden_stream_up: 1,
       vaultwarden_stream_healthy: 1,
@@ -158,7 +146,7 @@ describe("/metrics", () => {
 
   it("leaves out what is not known", async () => {
     status = { ...status, epoch: null, storedTxid: null, files: null, storedAsOf: null };
-    const samples = parse((await ask(await serve(), "/metrics")).body);
+    const samples = parseMetrics((await ask(await serve(), "/metrics")).body);
     for (const name of ["epoch", "database_stored_txid", "files_count", "files_lag_seconds"]) {
       expect(samples.has(`vaultwarden_stream_${name}`)).toBe(false);
     }
@@ -166,7 +154,7 @@ describe("/metrics", () => {
 
   it("takes any name of a store", async () => {
     status = { ...status, store: '/with "quotes"\\and\nlines' };
-    parse((await ask(await serve(), "/metrics")).body);
+    parseMetrics((await ask(await serve(), "/metrics")).body);
   });
 });
 

@@ -7,6 +7,7 @@ import { describeStatus } from "../health/status-report.ts";
 import type { Logger } from "../logger.ts";
 import type { DaemonStatus } from "./status-file.ts";
 import { formatMetrics } from "./status-metrics.ts";
+import type { CounterReadings } from "./stream-counters.ts";
 
 export interface StatusServerOptions {
   /** Port 0 takes a free one. */
@@ -14,6 +15,9 @@ export interface StatusServerOptions {
   /** Whoever asks has to bring it. Undefined: nobody has to, which is for loopback only. */
   readonly token: string | undefined;
   readonly read: () => DaemonStatus;
+  readonly counters: CounterReadings;
+  /** Of vaultwarden-stream. */
+  readonly version: string;
   readonly log: Logger;
   readonly now?: () => number;
 }
@@ -88,7 +92,7 @@ async function respond(
 }
 
 async function answerTo(options: StatusServerOptions, request: IncomingMessage): Promise<Answer> {
-  const { token, read, now = Date.now } = options;
+  const { token, read, counters, version, now = Date.now } = options;
   if (token !== undefined && !isAuthorized(request.headers.authorization, token)) {
     return { ...text(401, "a token is needed"), headers: { "www-authenticate": "Bearer" } };
   }
@@ -105,7 +109,7 @@ async function answerTo(options: StatusServerOptions, request: IncomingMessage):
   const health = await checkHealth(status, now());
   if (path === "/metrics") {
     return {
-      ...text(200, formatMetrics(report, health, now())),
+      ...text(200, formatMetrics({ report, health, counters, version }, now())),
       headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8" },
     };
   }

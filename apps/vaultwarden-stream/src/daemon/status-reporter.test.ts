@@ -2,7 +2,13 @@ import { mkdtempSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { FencedEvent, Position, Replication, ReplicationStatus } from "wal-replicator";
+import type {
+  FencedEvent,
+  Position,
+  Replication,
+  ReplicationStatus,
+  StoreUsage,
+} from "wal-replicator";
 import { readStatusFile, StatusFile } from "./status-file.ts";
 import { describeEvent, StatusReporter } from "./status-reporter.ts";
 import { exampleFiles, exampleStatus } from "./status-testing.ts";
@@ -21,7 +27,8 @@ describe("StatusReporter", () => {
   let reporter: StatusReporter;
   let database: string;
   let flushed: PromiseWithResolvers<Position>;
-  let failures: Pick<ReplicationStatus, "storeFailure" | "spoolFailure">;
+  let failures: Partial<ReplicationStatus>;
+  let usage: StoreUsage | undefined;
   let flushCount = 0;
 
   beforeEach(() => {
@@ -30,7 +37,8 @@ describe("StatusReporter", () => {
     writeFileSync(`${database}-wal`, "as after a commit");
     flushed = Promise.withResolvers();
     flushCount = 0;
-    failures = { storeFailure: undefined, spoolFailure: undefined };
+    failures = {};
+    usage = undefined;
     const file = new StatusFile(
       {
         daemon,
@@ -44,7 +52,7 @@ describe("StatusReporter", () => {
         throw error;
       },
     );
-    reporter = new StatusReporter(file, database);
+    reporter = new StatusReporter(file, database, () => usage);
   });
   afterEach(() => {
     reporter.stop();
@@ -62,9 +70,16 @@ describe("StatusReporter", () => {
       waitingFiles: 0,
       waitingBytes: 0,
       waitingSinceMs: undefined,
-      ...failures,
+      storeFailure: undefined,
+      spoolFailure: undefined,
       walBytes: 0,
       writeLockHeldMsMax: 0,
+      uncapturedBytes: 0,
+      uncapturedSinceMs: undefined,
+      stalls: [],
+      sourceCheck: undefined,
+      maintenance: undefined,
+      ...failures,
     });
     return {
       flush: () => {
@@ -72,6 +87,7 @@ describe("StatusReporter", () => {
         return flushed.promise;
       },
       status: async () => status(),
+      snapshot: () => Promise.reject(new Error("not asked for here")),
       stop: () => Promise.reject(new Error("not asked for here")),
       ended: new Promise(() => {}),
     };
@@ -113,6 +129,76 @@ describe("StatusReporter", () => {
       status: "error",
       failure: failures.spoolFailure,
     });
+  });
+
+  it("says what the watchdog sees, and that it is no good sign", async () => {
+    failures = {
+      uncapturedBytes: 4_120,
+      uncapturedSinceMs: now.getTime(),
+      stalls: [{ stage: "upload", sinceMs: now.getTime(), bytes: 9 }],
+    };
+    reporter.follow(replication());
+    await vi.waitFor(() => expect(readStatusFile(database)?.epoch).toBe(1));
+    expect(readStatusFile(database)).toMatchObject({
+      status: "error",
+      failure: null,
+      watch: {
+        uncapturedBytes: 4_120,
+        uncapturedSince: now.toISOString(),
+        stalls: [{ stage: "upload", since: now.toISOString(), bytes: 9 }],
+      },
+    });
+    failures = {};
+    reporter.note({ type: "stall-ended", stage: "upload", stalledForMs: 1 });
+    await vi.waitFor(() => expect(readStatusFile(database)?.status).toBe("ok"));
+    expect(readStatusFile(database)?.watch?.stalls).toEqual([]);
+  });
+
+  it("says what is known of the vault's own database, and that damage is an error", async () => {
+    const lastSound = {
+      timeline: "00000001-aaaaaaaa",
+      txid: 7n as Position["txid"],
+      atMs: now.getTime(),
+    };
+    const checkedAtMs = now.getTime();
+    failures = { sourceCheck: { checkedAtMs, durationMs: 5, complaint: "bad page", lastSound } };
+    reporter.follow(replication());
+    await vi.waitFor(() => expect(readStatusFile(database)?.status).toBe("error"));
+    expect(readStatusFile(database)?.sourceCheck).toEqual({
+      checkedAt: now.toISOString(),
+      durationMs: 5,
+      complaint: "bad page",
+      lastSound: {
+        timeline: "00000001-aaaaaaaa",
+        txid: "0000000000000007",
+        at: now.toISOString(),
+      },
+    });
+  });
+
+  it("says what of this hour's budget is used, and at once when uploads are stopped", async () => {
+    const budget = {
+      bytes: 1,
+      bytesMax: Number.POSITIVE_INFINITY,
+      objects: 2,
+      objectsMax: 2,
+      isExceeded: false,
+      refillMs: 60_000,
+    };
+    usage = { requests: [], bytesUp: 1, bytesDown: 0, budget };
+    reporter.follow(replication());
+    await vi.waitFor(() => expect(readStatusFile(database)?.budget).not.toBe(null));
+    expect(readStatusFile(database)?.budget).toEqual({
+      bytes: 1,
+      bytesMax: null,
+      objects: 2,
+      objectsMax: 2,
+      stoppedUntil: null,
+    });
+    usage = { ...usage, budget: { ...budget, isExceeded: true } };
+    reporter.noteBudget();
+    const until = readStatusFile(database)?.budget?.stoppedUntil ?? "";
+    expect(Date.parse(until)).toBeGreaterThan(Date.now());
   });
 
   it("says how far a restore is, until the stream runs", () => {

@@ -6,6 +6,7 @@ import {
   type ReplicationEvent,
   type ReplicationStatus,
   type RestoreProgress,
+  type StoreUsage,
 } from "wal-replicator";
 import { formatTime } from "wal-replicator/command-line";
 import {
@@ -14,6 +15,7 @@ import {
   heartbeatMs,
   type StatusFile,
 } from "./status-file.ts";
+import { toBudget, toMaintenance, toSourceCheck, toWatchStatus } from "./watch-status.ts";
 
 /** How often the WAL is looked at. */
 const lookIntervalMs = 250;
@@ -32,6 +34,7 @@ type StatusChanges = Parameters<StatusFile["update"]>[0];
  */
 export class StatusReporter {
   readonly #file: StatusFile;
+  readonly #usage: () => StoreUsage | undefined;
   readonly #walPath: string;
   readonly #stopped = new AbortController();
   #timer: NodeJS.Timeout | undefined;
@@ -49,8 +52,10 @@ export class StatusReporter {
   #restoringSince: string | undefined;
   #restoreNotedMs = Number.NEGATIVE_INFINITY;
 
-  constructor(file: StatusFile, database: string) {
+  /** @param usage - what went to the store so far. */
+  constructor(file: StatusFile, database: string, usage: () => StoreUsage | undefined) {
     this.#file = file;
+    this.#usage = usage;
     this.#walPath = `${database}-wal`;
   }
 
@@ -81,6 +86,12 @@ export class StatusReporter {
     this.#changed = true;
     this.#files = { ...files, problems: files.problems.slice(0, problemCountMax) };
     this.#file.update({ files: this.#files });
+  }
+
+  /** Whether uploads are stopped has changed. */
+  noteBudget(): void {
+    const usage = this.#usage();
+    if (usage !== undefined) this.#file.update({ budget: toBudget(usage, Date.now()) });
   }
 
   /** Reports on the stream from now on. */
@@ -117,11 +128,13 @@ export class StatusReporter {
     const status = await replication.status().catch(() => undefined);
     // Without an answer the stream has ended, and whoever ended it writes the last word.
     if (status === undefined || this.#stopped.signal.aborted) return;
+    const usage = this.#usage();
     const lastCommitAt = this.#lastCommitMs === 0 ? null : formatTime(this.#lastCommitMs);
     this.#file.update({
       ...describeStatus(status, this.#files, this.#fenced),
       storedAsOf: this.#storedAsOf === undefined ? null : formatTime(this.#storedAsOf),
       lastCommitAt,
+      budget: usage === undefined ? null : toBudget(usage, now.getTime()),
     });
   }
 
@@ -189,8 +202,10 @@ function describeStatus(
 ): StatusChanges {
   // Without room here nothing is even captured: the worst of them.
   const failure = status.spoolFailure ?? status.storeFailure ?? filesFailure(files);
+  const isDamaged = status.sourceCheck?.complaint !== undefined;
+  const isWell = failure === undefined && status.stalls.length === 0 && !isDamaged;
   return {
-    status: failure === undefined ? "ok" : "error",
+    status: isWell ? "ok" : "error",
     createIfAbsent: status.createIfAbsent ?? null,
     epoch: status.epoch,
     timeline: status.timeline,
@@ -200,6 +215,9 @@ function describeStatus(
     waitingBytes: status.waitingBytes,
     waitingSince: status.waitingSinceMs === undefined ? null : formatTime(status.waitingSinceMs),
     failure: failure ?? null,
+    watch: toWatchStatus(status),
+    sourceCheck: status.sourceCheck === undefined ? null : toSourceCheck(status.sourceCheck),
+    maintenance: status.maintenance === undefined ? null : toMaintenance(status.maintenance),
     // Whatever the store says: it is no longer about this vault's line.
     ...(fenced === undefined ? {} : describeFenced(fenced)),
   };

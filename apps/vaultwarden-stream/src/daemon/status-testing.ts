@@ -30,8 +30,28 @@ export const exampleStatus: DaemonStatus = {
   leaseFailure: null,
   fencedBy: null,
   failure: null,
+  watch: { uncapturedBytes: 0, uncapturedSince: null, walBytes: 8_240, stalls: [] },
+  sourceCheck: {
+    checkedAt: "2026-11-24T21:30:00.000Z",
+    durationMs: 120,
+    complaint: null,
+    lastSound: {
+      timeline: "00000003-aaaaaaaa",
+      txid: "0000000000000005",
+      at: "2026-11-24T21:30:00.000Z",
+    },
+  },
+  maintenance: { failures: [], lastCompaction: "2026-11-24T21:59:30.000Z", lastSnapshot: null },
+  budget: {
+    bytes: 1_024,
+    bytesMax: 10_000_000_000,
+    objects: 12,
+    objectsMax: 20_000,
+    stoppedUntil: null,
+  },
   files: null,
   lastProvenRestore: null,
+  drill: null,
 };
 
 /** For tests: files that are all stored. */

@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import type { ObjectStore } from "@vaultwarden-stream/object-store";
 import {
   type BuiltDatabase,
   type FencedEvent,
@@ -25,12 +26,15 @@ import type { ChildCommand } from "./child-command.ts";
 import { environmentDisagreements, readChildEnviron } from "./child-environ.ts";
 import { childEnvironment } from "./child-environment.ts";
 import { describeUnstored, describeUnstoredFiles } from "./life-lines.ts";
+import { openLimitedStore } from "./limited-store.ts";
+import { openDrills } from "./open-drills.ts";
 import { openVaultFiles } from "./open-vault-files.ts";
 import { identifyProcess } from "./process-identity.ts";
 import { shutDown } from "./shutdown.ts";
 import { openStream } from "./start.ts";
 import { heartbeatMs, type StatusFile } from "./status-file.ts";
 import { StatusReporter } from "./status-reporter.ts";
+import type { StreamCounters } from "./stream-counters.ts";
 import {
   describeExit,
   exitCodeOf,
@@ -38,7 +42,7 @@ import {
   type ServerProcess,
   startServer,
 } from "./supervisor.ts";
-import { openRetrying } from "./vault-store.ts";
+import { retrying } from "./vault-store.ts";
 import { waitUntilAlive } from "./wait-until-alive.ts";
 
 export interface VaultLifeOptions {
@@ -63,6 +67,9 @@ type Ending = "asked" | "fenced" | "disagreed" | ServerExit;
 export class VaultLife {
   readonly #options: VaultLifeOptions;
   readonly #status: StatusFile;
+  readonly #counters: StreamCounters;
+  /** One stack for all that is sent: counted, and held within the limits. Each request is tried once. */
+  readonly #store: ObjectStore;
   readonly #stop: AbortSignal;
   readonly #reporter: StatusReporter;
   readonly #fencing = Promise.withResolvers<"fenced">();
@@ -72,14 +79,27 @@ export class VaultLife {
   #settings: ServerSettings;
   #fencedBy: FencedEvent | undefined;
 
-  constructor(options: VaultLifeOptions, status: StatusFile, stop: AbortSignal) {
+  constructor(
+    options: VaultLifeOptions,
+    { status, counters }: { readonly status: StatusFile; readonly counters: StreamCounters },
+    stop: AbortSignal,
+  ) {
     this.#options = options;
     this.#status = status;
+    this.#counters = counters;
     this.#stop = stop;
     this.#settings = options.settings;
-    this.#reporter = new StatusReporter(status, options.settings.database);
+    const { store, usage } = openLimitedStore({
+      ...options,
+      kept: () => status.current.files ?? undefined,
+      onBudget: () => this.#reporter.noteBudget(),
+    });
+    this.#store = store;
+    counters.follow(usage);
+    this.#reporter = new StatusReporter(status, options.settings.database, usage);
     this.#files = openVaultFiles({
       ...options,
+      store,
       place: this.#place,
       onLook: (state) => this.#reporter.noteFiles(toFilesStatus(state)),
     });
@@ -90,6 +110,7 @@ export class VaultLife {
     const { config, ifHeld, log } = this.#options;
     const replication = await openStream({
       ...config,
+      openStore: this.#store,
       database: this.#settings.database,
       ifHeld,
       log,
@@ -99,17 +120,24 @@ export class VaultLife {
       onRestoreProgress: (progress) => this.#reporter.noteRestoring(progress),
     });
     this.#reporter.follow(replication);
+    const { database } = this.#settings;
+    const [status, store] = [this.#status, retrying(this.#store)];
+    const drills = openDrills({ ...this.#options, database, replication, status, store });
     let server: ServerProcess | undefined;
     try {
       await this.#beginFiles(replication);
       if (!this.#stop.aborted && this.#fencedBy === undefined) server = await this.#startServer();
       this.#files.start();
+      drills.start();
       const ending = await this.#firstEnding(server, replication);
+      // At once, and nobody waits for it: what is to be stored goes first.
+      const drilled = drills.stop();
       if (ending === "asked") log.info("ending: the vault first, then what it wrote last");
       else if (ending === "fenced") await this.#branch(server, replication);
       else if (ending === "disagreed") log.error("ending the vault: it does not run as it should");
       else log.error(`the vault has ended: ${describeExit(ending)}`);
       const own = await this.#end(server, replication);
+      await drilled;
       if (this.#fencedBy !== undefined) return own;
       if (ending === "disagreed") return exitCodes.usage;
       return typeof ending === "string" ? own : exitCodeOf(ending) || own;
@@ -122,7 +150,7 @@ export class VaultLife {
         }
         await server.stop(this.#settings.stopGraceMs);
       }
-      await this.#files.stop();
+      await Promise.all([this.#files.stop(), drills.stop()]);
       if (this.#fencedBy === undefined) {
         await replication.stop({ timeoutMs: config.tailTimeoutMs }).catch(() => {}); // the error is said
         throw error;
@@ -138,6 +166,7 @@ export class VaultLife {
     const { level, message, fields } = describeEvent(event);
     this.#options.log[level](message, fields);
     this.#reporter.note(event);
+    this.#counters.note(event);
     this.#place.note(event);
     // A row may have come that a file waits for.
     if (event.type === "captured") this.#files.hint();
@@ -153,7 +182,7 @@ export class VaultLife {
       database: this.#settings.database,
       roots: vaultRoots(this.#settings.paths, config.files.include),
       location: config.store,
-      store: openRetrying(config.store),
+      store: retrying(this.#store),
       at: undefined,
       isExact: false,
       onProgress: ({ bytes, bytesTotal }) =>

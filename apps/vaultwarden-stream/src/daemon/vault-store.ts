@@ -18,7 +18,12 @@ export function describeStore(location: StoreLocation): string {
 
 /** The store as a start asks it: with patience, but not for ever. */
 export function openRetrying(location: StoreLocation): ObjectStore {
-  return new RetryingStore(openObjectStore(location), { budgetMs: retryBudgetMs });
+  return retrying(openObjectStore(location));
+}
+
+/** The same of a store that is open. */
+export function retrying(store: ObjectStore): ObjectStore {
+  return new RetryingStore(store, { budgetMs: retryBudgetMs });
 }
 
 /**

@@ -17,7 +17,6 @@ import {
   type PruneResult,
   PushLoop,
   type PushOutcome,
-  prune,
   pullTree,
   type RootWatch,
   readManifest,
@@ -31,6 +30,7 @@ import { asidePath, type ReplicaListing, ReplicationError } from "wal-replicator
 import { lineageOf } from "../restore/lineage.ts";
 import { isRestoreName, treePlaces } from "../restore/tree-places.ts";
 import { contentChecks } from "./check-content.ts";
+import { FilePrune } from "./file-prune.ts";
 import { judgeChanges } from "./judge-changes.ts";
 import { createSigningKey } from "./signing-key.ts";
 import type { StreamPlace, StreamPlaceTracker } from "./stream-place.ts";
@@ -67,11 +67,6 @@ export interface VaultFilesState extends FilePusherStatus {
   readonly manifest: string | undefined;
 }
 
-/** How often the store is looked through for what no moment needs any more: only if something was stored since, so that idle is idle. */
-const pruneIntervalMs = 24 * 3_600_000;
-/** How old a blob must be before it may go: well beyond the time from its upload to its manifest, and that of a restore. */
-const pruneGraceMs = 24 * 3_600_000;
-
 /** What the end could not do. */
 export type UnstoredFiles = { readonly paths: readonly string[]; readonly why: string } | undefined;
 
@@ -88,12 +83,15 @@ export class VaultFiles {
   #loop: PushLoop | undefined;
   #running: Promise<void> | undefined;
   #watch: RootWatch | undefined;
-  #prunedAtMs = performance.now();
+  readonly #prune: FilePrune;
   #isPruneDue = false;
   readonly #unfinished = new UnfinishedFiles(() => performance.now());
 
   constructor(options: VaultFilesOptions) {
     this.#options = options;
+    const { store, listReplica, retentionMs, onPruned } = options;
+    const clocks = { now: () => new Date(), nowMs: () => performance.now() };
+    this.#prune = new FilePrune({ store, listReplica, retentionMs, onPruned, ...clocks });
   }
 
   /**
@@ -129,7 +127,10 @@ export class VaultFiles {
     const loop = new PushLoop({
       push: async (signal) => {
         const outcome = await this.#push(signal);
-        if (this.#isPruneDue) await this.#prune(signal);
+        // Only if something was stored since the last time, so that idle is idle; and never at the end, which is in a hurry.
+        if (this.#isPruneDue && (await this.#prune.runIfDue(this.#place().timeline, signal))) {
+          this.#isPruneDue = false;
+        }
         return outcome;
       },
       lookIntervalMs,
@@ -182,30 +183,6 @@ export class VaultFiles {
     const outcome = await pusher.push({ place: () => this.#place(), signal, final });
     this.#report();
     return outcome;
-  }
-
-  /** Never while a push is under way. A failure is said, and no end: the next day tries again. */
-  async #prune(signal: AbortSignal): Promise<void> {
-    const { store, listReplica, retentionMs, onPruned } = this.#options;
-    if (performance.now() - this.#prunedAtMs < pruneIntervalMs) return;
-    this.#prunedAtMs = performance.now();
-    this.#isPruneDue = false;
-    try {
-      const lineage = lineageOf(await listReplica(signal), this.#place().timeline);
-      onPruned(
-        await prune({
-          store,
-          lineages: [lineage],
-          retentionMs,
-          graceMs: pruneGraceMs,
-          now: () => new Date(),
-          signal,
-        }),
-      );
-    } catch (error) {
-      signal.throwIfAborted();
-      onPruned({ error });
-    }
   }
 
   /** Idempotent, and tried again until the store has said what it has. */

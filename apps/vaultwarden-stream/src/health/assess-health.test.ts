@@ -29,8 +29,11 @@ function assess(
   minutes: number,
   answers: Partial<HealthAnswers> = {},
 ) {
+  // A vault that runs has a daemon that says so every half a minute.
+  const heard =
+    changes.server === null ? {} : { timestamp: (startMs + minutes * minuteMs) / 1_000 };
   return assessHealth(
-    status(changes),
+    status({ ...heard, ...changes }),
     { ...well, ...answers },
     limits,
     startMs + minutes * minuteMs,
@@ -41,6 +44,38 @@ function reason(...call: Parameters<typeof assess>): string {
   const health = assess(...call);
   return health.healthy ? "healthy" : health.reason;
 }
+
+const sound = exampleStatus.sourceCheck as NonNullable<DaemonStatus["sourceCheck"]>;
+const stalled = { stage: "upload", since: at(0), bytes: 4_096 } as const;
+
+it.each<[string, Partial<DaemonStatus>, string]>([
+  [
+    "a stage that stands still although no error says so",
+    { watch: { uncapturedBytes: 0, uncapturedSince: null, walBytes: 0, stalls: [stalled] } },
+    `stalled: what is captured does not reach the store since ${at(0)}, and no error says why; 4.0 KiB wait`,
+  ],
+  [
+    "a budget that is used up",
+    { budget: { bytes: 9, bytesMax: 9, objects: 1, objectsMax: null, stoppedUntil: at(30) } },
+    `uploads are stopped until ${at(30)}`,
+  ],
+  [
+    "a database that is damaged",
+    { sourceCheck: { ...sound, complaint: "row 7 missing from index i" } },
+    "the database is damaged: row 7 missing from index i",
+  ],
+  [
+    "a daemon that stands still as a whole",
+    { timestamp: startMs / 1_000 - 121 },
+    "the daemon stands still: it has said nothing for 2 min 1 s",
+  ],
+])("is ill with %s", (_, changes, expected) => {
+  expect(reason(changes, 0)).toContain(expected);
+});
+
+it("is well with a heartbeat that is late, a database that is sound, and nothing exceeded", () => {
+  expect(reason({ timestamp: startMs / 1_000 - 119 }, 0)).toBe("healthy");
+});
 
 it("is well while daemon and vault live and everything is stored", () => {
   expect(assess({}, 0)).toEqual({ healthy: true, phase: "running", remarks: [] });
@@ -149,6 +184,7 @@ it("a look at the files every 900 s is well for a day with the limit that 600 is
     // Something changes right after each look, and the next one stores it.
     const backlogSince = minute % 15 === 0 ? null : lastLook;
     const now = status({
+      timestamp: (startMs + minute * minuteMs) / 1_000,
       storedAsOf: at(minute),
       files: { ...exampleFiles, lastLook, backlogSince },
     });

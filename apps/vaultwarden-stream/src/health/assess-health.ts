@@ -1,5 +1,7 @@
 import { formatDuration } from "wal-replicator/command-line";
 import { type DaemonStatus, heartbeatMs } from "../daemon/status-file.ts";
+import { drillIllness, drillRemarks } from "./drill-health.ts";
+import { watchIllness } from "./watch-health.ts";
 
 /** What asking has brought, beside what the status file says. */
 export interface HealthAnswers {
@@ -42,8 +44,12 @@ export function assessHealth(
   const { alive } = answers;
   if (alive?.ok !== true) return ill(`the vault does not answer: ${alive?.why ?? "not asked"}`);
   if (failure?.code === "SPOOL_FULL") return ill(`nothing is captured${because(failure)}`);
+  const watched = watchIllness(status, nowMs);
+  if (watched !== undefined) return ill(watched);
   const reason = databaseLag(status, syncAgeMsMax, nowMs) ?? filesLag(status, syncAgeMsMax, nowMs);
   if (reason !== undefined) return ill(reason + because(failure));
+  const drilled = drillIllness(status, nowMs);
+  if (drilled !== undefined) return ill(drilled);
   return { healthy: true, phase: "running", remarks: remarksOn(status) };
 }
 
@@ -100,14 +106,14 @@ function filesLag(
 /** A heartbeat may just have been missed, and the next one is late on a loaded machine. */
 const heartbeatSlack = 2;
 
-function remarksOn({ leaseFailure, files, failure }: DaemonStatus): readonly string[] {
+function remarksOn({ leaseFailure, files, failure, drill }: DaemonStatus): readonly string[] {
   const remarks: string[] = [];
   if (failure !== null) remarks.push(`${failure.message} (${failure.code})`);
   if (leaseFailure !== null) {
     remarks.push(`the lease is not renewed since ${leaseFailure.since}: ${leaseFailure.message}`);
   }
   if (files?.state === "held") remarks.push(files.reason ?? "deletions of files are held back");
-  return remarks;
+  return [...remarks, ...drillRemarks({ drill })];
 }
 
 function describeEnd({ status, daemon, datetime, failure }: DaemonStatus): string {

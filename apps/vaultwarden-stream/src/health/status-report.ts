@@ -10,6 +10,8 @@ export interface StatusReport extends Omit<DaemonStatus, "daemon" | "server"> {
   readonly lagBytes: number;
   /** Age of the oldest file that is not stored; 0 if none waits, null if nothing is known of files. */
   readonly filesLagSeconds: number | null;
+  /** Since a restore was last proved; null: never. */
+  readonly provenRestoreAgeSeconds: number | null;
 }
 
 export function describeStatus(
@@ -26,6 +28,8 @@ export function describeStatus(
     lagSeconds: secondsSince(status.waitingSince, nowMs),
     lagBytes: status.waitingBytes,
     filesLagSeconds: status.files === null ? null : secondsSince(status.files.backlogSince, nowMs),
+    provenRestoreAgeSeconds:
+      status.lastProvenRestore === null ? null : secondsSince(status.lastProvenRestore, nowMs),
   };
 }
 

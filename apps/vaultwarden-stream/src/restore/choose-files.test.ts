@@ -118,6 +118,21 @@ it("a file that was deleted before its row is taken from the manifest before", a
   expect(pathsOf(chosen)).toEqual(["rsa_key.pem", "sends/s/f"]);
 });
 
+it("a file of the manifest before is found however many manifests follow", async () => {
+  const store = await storeOf(
+    { ...line, files: { "sends/s/f": 5 } },
+    ...Array.from({ length: 250 }, (_, index) => ({
+      ...line,
+      sequence: 2 + index,
+      minute: 2 + index,
+      files: { "rsa_key.pem": 9 },
+    })),
+  );
+  const rows = new Map([["sends/s/f", 5]]);
+  const chosen = await chooseFiles(store, { lineage, at: time(2), rows, roots });
+  expect(chosen).toMatchObject({ manifest: { sequence: 2 }, missing: [] });
+});
+
 it("what an ancestor stored after the branch belongs to another line", async () => {
   const child = { ...line, timeline: "00000002-bbbbbbbb" };
   const store = await storeOf(

@@ -59,10 +59,10 @@ export async function chooseFiles(store: ObjectStore, wanted: WantedFiles): Prom
   }
   const lacking = new Map([...rows].filter(([path, size]) => !hasFile(entries, path, size)));
   const fromOthers: string[] = [];
-  const others = [
-    ...laterManifests(refs, lineage, ref),
-    ...(ref === undefined ? [] : earlierManifests(refs, lineage, ref)),
-  ];
+  const others = alternately(
+    laterManifests(refs, lineage, ref),
+    ref === undefined ? [] : earlierManifests(refs, lineage, ref),
+  );
   for (const candidate of others.slice(0, otherManifestsMax)) {
     if (lacking.size === 0) break;
     const manifest = await readManifest(store, candidate, request);
@@ -80,6 +80,15 @@ export async function chooseFiles(store: ObjectStore, wanted: WantedFiles): Prom
     fromOthers: fromOthers.toSorted(),
     missing: [...lacking.keys()].toSorted(),
   };
+}
+
+/** The nearest of either side first, so that neither side is never reached. */
+function alternately<T>(later: readonly T[], earlier: readonly T[]): T[] {
+  const mixed: T[] = [];
+  for (let index = 0; index < Math.max(later.length, earlier.length); index += 1) {
+    mixed.push(...later.slice(index, index + 1), ...earlier.slice(index, index + 1));
+  }
+  return mixed;
 }
 
 function* filesIn(entries: readonly ManifestEntry[], lacking: VaultRows): Generator<FileEntry> {

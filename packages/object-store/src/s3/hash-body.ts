@@ -32,7 +32,7 @@ export async function hashBody(
   const kept = size <= keptBodyBytesMax ? new Uint8Array(size) : undefined;
   const hash = createHash("sha256");
   let position = 0;
-  for await (const chunk of readBody(operation, key, body, signal)) {
+  for await (const chunk of readBody(operation, key, body, signal, "hash")) {
     hash.update(chunk);
     kept?.set(chunk, position);
     position += chunk.length;

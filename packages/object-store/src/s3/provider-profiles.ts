@@ -32,6 +32,8 @@ export interface ProviderProfile {
   readonly sameKeyWritesPerSecondMax: number | undefined;
   /** Sent, and signed, with every request. Never shown. */
   readonly extraHeaders: Readonly<Record<string, string>>;
+  /** Whether `POST ?delete` is tried. A store that does not take it is asked for each object by itself, so this only spares the attempt. */
+  readonly bulkDelete: boolean;
   /** Statuses after which the same request is sent again, besides the usual ones. */
   readonly extraRetryStatuses: readonly number[];
   /** What is known of `If-None-Match: *`. It words messages; the probe decides. */
@@ -54,6 +56,7 @@ const cautious: Omit<ProviderProfile, "name"> = {
   partConcurrencyMax: 4,
   sameKeyWritesPerSecondMax: undefined,
   extraHeaders: {},
+  bulkDelete: true,
   extraRetryStatuses: [],
   conditionalHint: "unknown",
 };
@@ -107,10 +110,11 @@ const exceptions: Readonly<Record<string, Partial<ProviderProfile>>> = {
     region: "auto",
     partConcurrencyMax: 2, // five at a time were answered with 500 (litestream#951)
     sameKeyWritesPerSecondMax: 1,
+    bulkDelete: false, // it calls objects deleted that are still there (litestream#976)
     conditionalHint: "yes",
   },
   Fastly: { partCountMax: 1, etagIsMd5: false },
-  GCS: { sameKeyWritesPerSecondMax: 1, conditionalHint: "ignored" },
+  GCS: { sameKeyWritesPerSecondMax: 1, bulkDelete: false, conditionalHint: "ignored" },
   IBMCOS: { conditionalHint: "yes" },
   Minio: { conditionalHint: "yes" },
   OVHcloud: { conditionalHint: "yes" },

@@ -3,6 +3,7 @@
  *
  * Its callers see plain data and `S3Failure`, never the SDK's own objects: these carry the request with its signature.
  */
+import { createHash } from "node:crypto";
 import { Readable } from "node:stream";
 import { finished } from "node:stream/promises";
 import {
@@ -22,11 +23,14 @@ import {
   UploadPartCommand,
 } from "@aws-sdk/client-s3";
 import { NodeHttpHandler } from "@smithy/node-http-handler";
+import { type BulkDeleteAnswer, decodeBulkDelete, encodeBulkDelete } from "./bulk-delete.ts";
 import {
   type DirectRequest,
   DirectRequests,
+  parseError,
   type RawAnswer,
   readErrorAnswer,
+  readText,
 } from "./direct-request.ts";
 import { type HashedBody, hashBytes } from "./hash-body.ts";
 import { createAgents } from "./s3-agents.ts";
@@ -35,6 +39,9 @@ import type { S3Settings } from "./s3-settings.ts";
 
 /** Time for a body is added to the time for an answer at this rate. */
 const uploadBytesPerSecondMin = 64 * 1024;
+
+/** Of the answer to a bulk delete: room for 1,000 keys of 1 KiB, each with a message. */
+const bulkAnswerBytesMax = 4 * 1024 * 1024;
 
 const metadataPrefix = "x-amz-meta-";
 /** SHA-256 of no bytes. */
@@ -63,6 +70,12 @@ export interface S3ListPage {
   /** Where to go on: a continuation token (LIST 2) or a marker (LIST 1), if the store gave one. */
   readonly next: string | undefined;
   readonly storeTime: Date | undefined;
+}
+
+/** By the names that the store knows. */
+export interface S3BulkDeletion {
+  readonly deleted: readonly string[];
+  readonly failures: readonly { readonly key: string; readonly failure: S3Failure }[];
 }
 
 export interface S3PutRequest {
@@ -222,6 +235,54 @@ export class S3Client {
     await this.#send(new DeleteObjectCommand(this.#name(key)), signal);
   }
 
+  /**
+   * Deletes by one request. Some stores take it with `Content-MD5` only.
+   *
+   * @param keys - 1 to 1,000.
+   * @returns those that are gone and those that are not. Of some the store may have said nothing.
+   */
+  async deleteObjects(
+    keys: readonly string[],
+    signal: AbortSignal | undefined,
+  ): Promise<S3BulkDeletion> {
+    const bytes = encodeBulkDelete(keys);
+    const answer = await this.#sendBody(
+      { method: "POST", key: "", query: { delete: "" }, signal },
+      {
+        "content-type": "application/xml",
+        "content-md5": createHash("md5").update(bytes).digest("base64"),
+      },
+      hashBytes(bytes),
+    );
+    const { deleted, failures } = await this.#readBulkDelete(answer, signal);
+    return {
+      deleted,
+      failures: failures.map(({ key, ...reason }) => ({
+        key,
+        failure: toRefusal(answer, reason, this.#secrets),
+      })),
+    };
+  }
+
+  async #readBulkDelete(
+    { status, headers, body }: RawAnswer,
+    signal: AbortSignal | undefined,
+  ): Promise<BulkDeleteAnswer> {
+    let document: string;
+    try {
+      document = await readText(body, bulkAnswerBytesMax);
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw toFailure(error, undefined, this.#secrets);
+    }
+    const result = status === 200 ? decodeBulkDelete(document) : undefined;
+    if (result !== undefined) return result;
+    const reason = parseError(document);
+    if (reason.code === undefined) throw unusable("the answer to a bulk delete", status);
+    // An error inside of a success is a failure of the store.
+    throw toRefusal({ status: 500, headers }, reason, this.#secrets);
+  }
+
   /** @param from - `next` of the page before, or where to begin (LIST 2: behind it), as `isContinued` says. */
   async listObjects(
     prefix: string,
@@ -312,11 +373,22 @@ export class S3Client {
     body: HashedBody,
     signal: AbortSignal | undefined,
   ): Promise<Pick<RawAnswer, "status" | "headers">> {
+    const answer = await this.#sendBody({ method: "PUT", key, query, signal }, headers, body);
+    // The headers have said all; the rest is read so that the next request finds the connection free.
+    await finished(answer.body.resume()).catch(() => {});
+    return answer;
+  }
+
+  #sendBody(
+    request: Pick<DirectRequest, "method" | "key" | "query"> & {
+      readonly signal: AbortSignal | undefined;
+    },
+    headers: Readonly<Record<string, string>>,
+    body: HashedBody,
+  ): Promise<RawAnswer> {
     const { ChecksumSHA256: checksum } = this.#checksum(body.sha256);
-    const answer = await this.#sendDirectly({
-      method: "PUT",
-      key,
-      query,
+    return this.#sendDirectly({
+      ...request,
       headers: {
         ...headers,
         "content-length": String(body.size),
@@ -324,11 +396,7 @@ export class S3Client {
       },
       content: body,
       sha256: body.sha256,
-      signal,
     });
-    // The headers have said all; the rest is read so that the next request finds the connection free.
-    await finished(answer.body.resume()).catch(() => {});
-    return answer;
   }
 
   async #sendDirectly(

@@ -6,6 +6,7 @@
  */
 import type { Readable } from "node:stream";
 import { bodySize, releasableBody } from "../body.ts";
+import { deleteOneByOne, deletingAll } from "../delete-all.ts";
 import { ObjectStoreError } from "../errors.ts";
 import { checkKey, checkPrefix, isObjectKey } from "../object-key.ts";
 import type {
@@ -20,6 +21,7 @@ import type {
   RequestOptions,
 } from "../object-store.ts";
 import { checkPutOptions, resolveRange } from "../request-checks.ts";
+import { bulkDeleteKeysMax } from "./bulk-delete.ts";
 import { hashBody } from "./hash-body.ts";
 import { planUpload } from "./plan-upload.ts";
 import { readMessage } from "./read-message.ts";
@@ -40,12 +42,15 @@ export class S3Store implements ObjectStore {
   readonly #settings: S3Settings;
   readonly #now: () => Date;
   #client: Promise<S3Client> | undefined;
+  /** Until the store proves not to. */
+  #deletesInBulk: boolean;
 
   /** @param now - this machine's clock, for messages about clocks that differ. */
   constructor(settings: S3Settings, now: () => Date = () => new Date()) {
     this.#settings = settings;
     this.#now = now;
     const { bucket, keyPrefix, endpoint, profile } = settings;
+    this.#deletesInBulk = profile.bulkDelete;
     this.properties = {
       kind: "s3",
       location: `s3://${bucket}/${keyPrefix.slice(0, -1)}?endpoint=${endpoint}`,
@@ -173,6 +178,48 @@ export class S3Store implements ObjectStore {
     });
   }
 
+  deleteAll(keys: readonly string[], options: RequestOptions = {}): Promise<void> {
+    return deletingAll(keys, options, async (left) => {
+      const all = [...left];
+      for (let start = 0; start < all.length; start += bulkDeleteKeysMax) {
+        const some = all.slice(start, start + bulkDeleteKeysMax);
+        if (this.#deletesInBulk) await this.#deleteInBulk(some, left, options);
+        const rest = some.filter((key) => left.has(key));
+        if (rest.length === 0) continue;
+        // Where it fails one by one as well, that says why.
+        await deleteOneByOne(this, rest, left, options);
+        this.#deletesInBulk = false;
+      }
+    });
+  }
+
+  /** Takes out of `left` what the store says is gone: nothing, where it does not take such a request. */
+  async #deleteInBulk(
+    keys: readonly string[],
+    left: Set<string>,
+    { signal }: RequestOptions,
+  ): Promise<void> {
+    const [first = ""] = keys;
+    const asked = new Map(keys.map((key) => [this.#fullKey(key), key]));
+    const { deleted, failures } = await this.#ask("delete", first, (client) =>
+      client.deleteObjects([...asked.keys()], signal),
+    ).catch((error: unknown) => {
+      if (refusesBulk(error)) return { deleted: [], failures: [] };
+      throw error;
+    });
+    for (const fullKey of deleted) left.delete(asked.get(fullKey) ?? "");
+    const errors: ObjectStoreError[] = [];
+    for (const { key: fullKey, failure } of failures) {
+      const key = asked.get(fullKey);
+      if (key === undefined) continue;
+      if (failure.s3Code === "NoSuchKey") left.delete(key);
+      else errors.push(this.#explain(failure, "delete", key));
+    }
+    // As long as something may come of it, the request for what is left is worth another attempt.
+    const error = errors.find(({ retryable }) => retryable) ?? errors[0];
+    if (error !== undefined) throw error;
+  }
+
   async #putWhole(
     operation: "put" | "putIfAbsent",
     key: string,
@@ -298,6 +345,13 @@ export class S3Store implements ObjectStore {
       now,
     });
   }
+}
+
+/** Whether the store may not take the request as such, whatever it says to single deletes. Some know no `POST`, some are against the MD5. */
+function refusesBulk(error: unknown): boolean {
+  if (!(error instanceof ObjectStoreError) || !(error.cause instanceof S3Failure)) return false;
+  const { status } = error.cause;
+  return !error.retryable || status === 404 || error.code === "BODY_MISMATCH";
 }
 
 function toRangeHeader(range: GetOptions["range"]): string | undefined {

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import type { S3Object } from "./s3-bucket.ts";
-import { accessDenied, noSuchKey, S3Error } from "./s3-error.ts";
+import { accessDenied, noSuchKey, notImplemented, S3Error } from "./s3-error.ts";
 import { answerXml, readVisible, type S3Answer, type S3Operating } from "./s3-operation.ts";
 import { findElements, findText, renderXml } from "./s3-xml.ts";
 import { judgeConditions } from "./write-conditions.ts";
@@ -71,7 +71,8 @@ export function deleteObject(operating: S3Operating): S3Answer {
 
 /** DeleteObjects. */
 export function deleteObjects(operating: S3Operating): S3Answer {
-  const { bucket, personality, request, body, now, note } = operating;
+  const { bucket, personality, request, body, now, note, fault } = operating;
+  if (personality.multiDelete === "refused") throw notImplemented("POST ?delete");
   const hasMd5 = request.headers["content-md5"] !== undefined;
   const hasChecksum = Object.keys(request.headers).some((name) => /^x-amz-checksum-/.test(name));
   if (!hasMd5 && (personality.multiDelete === "wants-md5" || !hasChecksum)) {
@@ -88,10 +89,21 @@ export function deleteObjects(operating: S3Operating): S3Answer {
     note("nothing-deleted");
     return answerXml(renderXml("DeleteResult", {}));
   }
-  for (const key of keys) bucket.delete(key, now.getTime());
+  const partly = fault?.kind === "partly" ? fault : undefined;
+  const stays = new RegExp(partly?.keyPattern ?? "^$");
+  const gone = keys.filter((key) => !stays.test(key));
+  for (const key of gone) bucket.delete(key, now.getTime());
   const isQuiet = findText(xml, "Quiet") === "true";
-  const deleted = isQuiet ? undefined : keys.map((key) => ({ Key: key }));
-  return answerXml(renderXml("DeleteResult", { Deleted: deleted }));
+  const code = partly?.code;
+  const errors = keys
+    .filter((key) => code !== undefined && stays.test(key))
+    .map((key) => ({ Key: key, Code: code, Message: "A planned fault leaves it." }));
+  return answerXml(
+    renderXml("DeleteResult", {
+      Deleted: isQuiet ? undefined : gone.map((key) => ({ Key: key })),
+      Error: errors,
+    }),
+  );
 }
 
 /** What an object has besides its body, from the headers of its write. */

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { seedFromEnvironment } from "../prng.ts";
 import {
@@ -267,6 +268,23 @@ describe("a fault", () => {
     expect(answer.body.toString()).not.toContain("</ListBucketResult>");
     strike({ kind: "malformed-xml" });
     expect((await send("GET", "there")).body.toString()).toBe("0123456789");
+  });
+
+  test("leaves some keys of a bulk delete, with a reason or without", async () => {
+    for (const [code, codes] of [
+      ["InternalError", ["InternalError"]],
+      [undefined, []],
+    ] as const) {
+      for (const key of ["a", "b"]) await send("PUT", key, { body: "v" });
+      strike({ kind: "partly", keyPattern: "b", ...(code === undefined ? {} : { code }) });
+      const body = "<Delete><Object><Key>a</Key></Object><Object><Key>b</Key></Object></Delete>";
+      const headers = { "content-md5": createHash("md5").update(body).digest("base64") };
+      const answer = await send("POST", "", { query: { delete: "" }, body, headers });
+      expect(findElements(answer.body.toString(), "Deleted")).toEqual(["<Key>a</Key>"]);
+      expect(findElements(answer.body.toString(), "Code")).toEqual(codes);
+      expect([...server.objects.keys()]).toEqual(["there", "b"]);
+      await send("DELETE", "b");
+    }
   });
 
   test("delays one request while others pass", async () => {

@@ -40,6 +40,8 @@ export type S3Fault =
   | { readonly kind: "date"; readonly offsetMs: number }
   /** What this request writes is missing in so many listings (pages) to come. */
   | { readonly kind: "late-list"; readonly listCount: number }
+  /** A bulk delete leaves the keys that the pattern is found in, and says so with this code; without a code it says nothing of them. */
+  | { readonly kind: "partly"; readonly keyPattern: string; readonly code?: string }
   /** Cuts the XML of the answer in two. Answers without XML stay as they are. */
   | { readonly kind: "malformed-xml" };
 

@@ -1,4 +1,5 @@
 import type { S3Bucket, S3Object } from "./s3-bucket.ts";
+import type { S3Fault } from "./s3-faults.ts";
 import type { S3Personality } from "./s3-personalities.ts";
 import type { S3Request } from "./s3-request.ts";
 
@@ -12,6 +13,7 @@ export interface S3Operating {
   readonly body: Buffer;
   /** In how many listings a written object is missing. */
   readonly hiddenListCount: number;
+  readonly fault: S3Fault | undefined;
   /** The conditions were judged before the body came. */
   readonly isJudged: boolean;
   /** Never the same twice in the life of a server. */

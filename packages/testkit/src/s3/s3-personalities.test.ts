@@ -171,6 +171,14 @@ describe("tigris-stale-read", () => {
   });
 });
 
+test("gcs takes no bulk delete", async () => {
+  await start("gcs");
+  await send("PUT", "k", { body: "v" });
+  const answer = await deleteBatch("content-md5");
+  expect([answer.status, codeOf(answer)]).toEqual([501, "NotImplemented"]);
+  expect((await send("GET", "k")).status).toBe(200);
+});
+
 test("gcs refuses x-id, and accept-encoding under the signature", async () => {
   await start("gcs");
   const withId = await send("PUT", "k", { query: { "x-id": "PutObject" } });

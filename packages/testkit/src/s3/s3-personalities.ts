@@ -13,8 +13,8 @@ export interface S3Personality {
   readonly conditions: "honoured" | "early" | "ignored" | "inverted" | "refused";
   /** A second write to a key within this time is answered with 429; 0 is no limit. Needs no wait: it is the store's clock. */
   readonly sameKeyWriteIntervalMs: number;
-  /** `silent` answers 200 and deletes nothing; `wants-md5` refuses a request without `Content-MD5`. */
-  readonly multiDelete: "works" | "silent" | "wants-md5";
+  /** `silent` answers 200 and deletes nothing; `wants-md5` refuses a request without `Content-MD5`; `refused` answers 501. */
+  readonly multiDelete: "works" | "silent" | "wants-md5" | "refused";
   /** Bodies in `aws-chunked`: taken, 501, or 400. */
   readonly awsChunked: "accepted" | "not-implemented" | "invalid";
   /** `hashed` is an order that has nothing to do with the keys; `start-after` is ignored then. */
@@ -92,6 +92,7 @@ export const s3Personalities: Readonly<Record<S3PersonalityName, S3Personality>>
     ...aws,
     name: "gcs",
     conditions: "ignored",
+    multiDelete: "refused",
     refusedQuery: ["x-id"],
     unsignableHeaders: ["accept-encoding"],
   },

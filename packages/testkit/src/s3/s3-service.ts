@@ -221,6 +221,7 @@ export class S3Service {
       personality,
       now: this.#clock(),
       request,
+      fault: entry.fault,
       hiddenListCount: entry.fault?.kind === "late-list" ? entry.fault.listCount : 0,
       isJudged,
       nextId: () => this.#nextId(),

@@ -1,7 +1,9 @@
 import type { RetryNotice } from "@vaultwarden-stream/object-store";
 import type { ReplicationEvent } from "../events.ts";
 import { formatTxid } from "../ltx/txid.ts";
-import { formatBytes, formatCount, formatDuration } from "./format.ts";
+import type { SourceCheckStatus } from "../watch/source-check-record.ts";
+import type { Stage } from "../watch/watchdog.ts";
+import { formatBytes, formatCount, formatDuration, formatTime } from "./format.ts";
 
 export interface EventLine {
   readonly level: "warn" | "info" | "debug";
@@ -77,6 +79,58 @@ export function describeEvent(event: ReplicationEvent): EventLine {
       );
     case "base-failing":
       return warn(`the base of the timeline is delayed: ${event.message} (${event.code})`);
+    case "compacted":
+      return {
+        level: "debug",
+        text: `merged ${formatCount(event.files, "file")} into level ${event.level}, ${formatTxid(event.minTxid)} to ${formatTxid(event.maxTxid)}, ${formatBytes(event.bytes)}`,
+      };
+    case "snapshot-stored":
+      return info(`stored a snapshot of ${formatTxid(event.txid)}, ${formatBytes(event.bytes)}`);
+    case "maintenance-failing": {
+      const what = event.level === null ? event.work : `${event.work} of level ${event.level}`;
+      return warn(
+        `${what} fails: ${event.message} (${event.code}); it is tried again, and what is stored grows meanwhile${event.hint === undefined ? "" : `. ${event.hint}`}`,
+      );
+    }
+    case "maintenance-recovered": {
+      const what = event.level === null ? event.work : `${event.work} of level ${event.level}`;
+      return info(`${what} works again, after ${formatDuration(event.failedForMs)}`);
+    }
+    case "retained": {
+      const rest = event.remaining === 0 ? "" : `; ${formatCount(event.remaining, "file")} follow`;
+      return {
+        level: "debug",
+        text: `deleted ${formatCount(event.files, "file")}, ${formatBytes(event.bytes)}, that nobody can ask for any more${rest}`,
+      };
+    }
+    case "retention-held":
+      return warn(`nothing is deleted in the store: ${event.message}`);
+    case "retention-resumed":
+      return info("old files in the store are deleted again");
+    case "deletes-ignored":
+      return warn(
+        `the store has said of ${formatCount(event.files, "file")} that they are deleted, and lists them still: ${event.key}. Look for versioning or a lock of the bucket; it grows, and so does its bill`,
+      );
+    case "files-vanished":
+      return warn(
+        `${formatCount(event.files, "file")} of the timeline are gone, and we have not deleted them: ${event.key}. Somebody else deletes here, or a rule of the bucket does; run verify`,
+      );
+    case "stalled":
+      return warn(
+        `stalled: ${describeStage(event.stage)}, and no error says why; ${formatBytes(event.bytes)} wait. If it goes on, start the stream again`,
+      );
+    case "stall-ended":
+      return info(`${event.stage} gets on again, after ${formatDuration(event.stalledForMs)}`);
+    case "source-checked":
+      return event.complaint === undefined
+        ? info(`the database is sound (integrity_check, ${formatDuration(event.durationMs)})`)
+        : warn(
+            `the DATABASE IS DAMAGED, and what is stored is an exact copy of it: ${event.complaint}. ${describeSound(event.lastSound)}`,
+          );
+    case "source-check-failing":
+      return warn(
+        `the database could not be looked through, which says nothing about it: ${event.message} (${event.code})`,
+      );
     case "database-replaced":
       return warn("another file lies at the database's path: a new timeline begins with it");
     case "helper-restarted":
@@ -101,4 +155,23 @@ function info(text: string): EventLine {
 
 function warn(text: string): EventLine {
   return { level: "warn", text };
+}
+
+/** What it means that the stage stands still. */
+export function describeStage(stage: Stage): string {
+  switch (stage) {
+    case "capture":
+      return "commits are made and not captured";
+    case "upload":
+      return "what is captured does not reach the store";
+    case "maintenance":
+      return "files in the store are not merged any more, nor old ones removed";
+  }
+}
+
+/** To what a database that is damaged can be restored. */
+export function describeSound(lastSound: SourceCheckStatus["lastSound"]): string {
+  return lastSound === undefined
+    ? "It was never found sound here: restore older and older moments until one is"
+    : `It was sound at ${formatTime(lastSound.atMs)}, TXID ${formatTxid(lastSound.txid)} of timeline ${lastSound.timeline}, which is kept: restore that`;
 }

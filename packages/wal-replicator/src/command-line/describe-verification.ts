@@ -24,18 +24,24 @@ export function describeVerification(verification: ReplicaVerification): string 
   const lines = [`${location}: ${verdict}`];
   for (const problem of problems) lines.push(...describeProblem(problem));
   for (const timeline of timelines) lines.push(...describeTimeline(timeline));
-  const { filesRead, fileCount, bytesRead } = verification;
-  lines.push(`  read ${filesRead} of ${formatCount(fileCount, "file")}, ${formatBytes(bytesRead)}`);
+  const { filesRead, fileCount, bytesRead, bytes, stoppedAt } = verification;
+  const share = bytes === 0 ? 100 : Math.floor((100 * bytesRead) / bytes);
+  const onward =
+    stoppedAt === null ? "" : `; the time was over, go on with --start-at ${stoppedAt}`;
+  lines.push(
+    `  read ${filesRead} of ${formatCount(fileCount, "file")}, ${formatBytes(bytesRead)} (${share} %)${onward}`,
+  );
   if (restore !== null) lines.push(`  trial restore: ${describeRestore(restore)}`);
   return lines.join("\n");
 }
 
-function describeProblem({ kind, key, level, message, costs }: VerifyProblem): string[] {
+function describeProblem({ kind, key, level, message, costs, note }: VerifyProblem): string[] {
   const where = key === null ? "" : ` ${key}${level === null ? "" : ` (level ${level})`}`;
-  const head = `  ${kind.toUpperCase()}${where}: ${message}`;
-  if (kind === "not-restored") return [head];
-  if (costs.length === 0) return [head, "    costs nothing: other files make up for it"];
-  return [head, ...costs.map((cost) => `    costs ${describeCost(cost)}`)];
+  return [
+    `  ${kind.toUpperCase()}${where}: ${message}`,
+    ...costs.map((cost) => `    costs ${describeCost(cost)}`),
+    ...(note === null ? [] : [`    costs ${note}`]),
+  ];
 }
 
 function describeCost({ timeline, from, to, pointCount }: InstantsLost): string {

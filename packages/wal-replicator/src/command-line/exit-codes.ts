@@ -42,6 +42,7 @@ const exitCodeByErrorCode: Readonly<Record<string, ExitCode>> = {
   LOCAL_DIVERGED: exitCodes.heldByAnother,
   FOREIGN_WRITE: exitCodes.heldByAnother,
   SPOOL_IN_USE: exitCodes.heldByAnother,
+  COPY_IN_USE: exitCodes.heldByAnother,
 };
 
 /** The exit code for a coded error. */

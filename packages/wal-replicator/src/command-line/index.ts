@@ -9,7 +9,14 @@ export {
   unknownName,
 } from "./command-line.ts";
 export { confirm, type Question } from "./confirm.ts";
-export { describeEvent, describeRetry, type EventLine } from "./describe-event.ts";
+export {
+  describeEvent,
+  describeRetry,
+  describeSound,
+  describeStage,
+  type EventLine,
+} from "./describe-event.ts";
+export { describeOfferedRanges, formatSpan } from "./describe-offer.ts";
 export { describeVerification, exitCodeOfVerification } from "./describe-verification.ts";
 export { type ExitCode, exitCodeOfErrorCode, exitCodes } from "./exit-codes.ts";
 export { describeFailure, type Failure, formatFailure } from "./failure.ts";
@@ -17,7 +24,7 @@ export { formatBytes, formatCount, formatDuration, formatTime, toJson } from "./
 export { nearestName } from "./nearest-name.ts";
 export { type LogLevel, logLevels, Output, type OutputOptions } from "./output.ts";
 export { parseSubset } from "./parse-subset.ts";
-export { parseTime } from "./parse-time.ts";
+export { parseDuration, parseTime } from "./parse-time.ts";
 export { phaseProgress } from "./phase-progress.ts";
 export type { Progress } from "./progress.ts";
 export { type CommandLineStreams, processStreams } from "./streams.ts";

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { CommandError } from "./command-error.ts";
-import { parseTime } from "./parse-time.ts";
+import { parseDuration, parseTime } from "./parse-time.ts";
 
 const nowMs = Date.UTC(2026, 10, 24, 21, 37, 1, 250);
 
@@ -93,3 +93,19 @@ function failure(text: string): CommandError {
   }
   throw new Error(`${text} was taken for a time`);
 }
+
+describe("a length of time", () => {
+  it.each([
+    ["90s", 90_000],
+    ["5m", 300_000],
+    ["1h30m", 5_400_000],
+    [" 1 h 30 m ", 5_400_000],
+    ["2 days", 172_800_000],
+  ])("reads %s", (text, expected) => {
+    expect(parseDuration(text)).toBe(expected);
+  });
+
+  it.each(["", "5", "m", "0s", "-1s", "5m ago", "soon", "5 fortnights"])("refuses %j", (text) => {
+    expect(() => parseDuration(text)).toThrow(CommandError);
+  });
+});

@@ -44,6 +44,18 @@ export function parseTime(text: string, nowMs: number): Date {
   throw notATime(text, "it is neither RFC 3339 nor an age", ago);
 }
 
+/** A length of time as people type it: `90s`, `5m`, `1h 30m`, `2 days`. In milliseconds, above 0. @throws {CommandError} `USAGE` */
+export function parseDuration(text: string): number {
+  const isWhole = relative.test(`${text.trim()} ago`);
+  const ms = isWhole ? ageMs(text, text) : 0;
+  if (ms > 0) return ms;
+  throw usageError(
+    `"${text}" is not a length of time`,
+    "it is a number above 0 with its unit",
+    "write one like 90s, 5m or 1h30m",
+  );
+}
+
 function absoluteTime(fields: RegExpExecArray, text: string): Date {
   const [, year, month, day, hour, minute, second = "00", fraction = "", offset = "Z"] = fields;
   const ms = fraction.slice(0, 3).padEnd(3, "0");

@@ -1,6 +1,8 @@
 import type { CommandSpec } from "../command-line/command-line.ts";
 import { describeRetry } from "../command-line/describe-event.ts";
+import { describeOfferedRanges, formatSpan } from "../command-line/describe-offer.ts";
 import { formatBytes, formatCount, formatDuration, formatTime } from "../command-line/format.ts";
+import { parseDuration } from "../command-line/parse-time.ts";
 import { interruptible } from "../command-line/termination.ts";
 import {
   type EpochListing,
@@ -10,11 +12,19 @@ import {
   type TimelineRole,
 } from "../list-replica.ts";
 import { formatTxid } from "../ltx/txid.ts";
+import {
+  describeOffer,
+  type ReplicaOffer,
+  type TimelineOffer,
+} from "../maintain/describe-offer.ts";
+import { policyWithin } from "../maintain/policy-within.ts";
 import type { RecoveryRange } from "../recovery-points.ts";
 
 interface ListCommandOptions {
   readonly files?: true;
   readonly epochs?: true;
+  /** In milliseconds. */
+  readonly retention?: number;
 }
 
 export const listCommand: CommandSpec<ListCommandOptions> = {
@@ -29,6 +39,11 @@ export const listCommand: CommandSpec<ListCommandOptions> = {
   options: [
     { flags: "--files", description: "show every file (--json always has them)" },
     { flags: "--epochs", description: "show every epoch (--json always has them)" },
+    {
+      flags: "--retention <duration>",
+      description: "the retention that the replica is written with (default 30d)",
+      parse: (text) => parseDuration(text),
+    },
   ],
   examples: ["wal-replicator list /backups/app", "wal-replicator list file:///backups/app --json"],
   doing: ({ args }) => `listing of ${args[0]}`,
@@ -40,18 +55,22 @@ export const listCommand: CommandSpec<ListCommandOptions> = {
         signal,
       }),
     );
-    output.result(toReport(listing), describeListing(listing, options));
+    const policy = policyWithin({ retentionMs: options.retention });
+    const offer = describeOffer(listing, policy, Date.now());
+    output.result(toReport(listing, offer), describeListing(listing, offer, options));
     return undefined;
   },
 };
 
 /** The JSON of a listing: stable names, sizes in bytes. */
-function toReport(listing: ReplicaListing): object {
+function toReport(listing: ReplicaListing, offer: ReplicaOffer): object {
   return {
     location: listing.location,
     head: listing.head,
-    timelines: listing.timelines.map((timeline) => ({
+    instants: offer.ranges,
+    timelines: listing.timelines.map((timeline, index) => ({
       ...timeline,
+      ...offer.timelines[index],
       files: timeline.files.map(({ key, level, minTxid, maxTxid, size, createdAt }) => ({
         key,
         level,
@@ -65,10 +84,15 @@ function toReport(listing: ReplicaListing): object {
   };
 }
 
-function describeListing(listing: ReplicaListing, options: ListCommandOptions): string {
-  const lines = [`replica ${listing.location}`];
-  for (const timeline of listing.timelines) {
-    lines.push("", ...describeTimeline(timeline, options.files === true));
+function describeListing(
+  listing: ReplicaListing,
+  offer: ReplicaOffer,
+  options: ListCommandOptions,
+): string {
+  const lines = [`replica ${listing.location}`, ...describeOfferedRanges(offer.ranges)];
+  for (const [index, timeline] of listing.timelines.entries()) {
+    const { keptUntil } = offer.timelines[index] as TimelineOffer;
+    lines.push("", ...describeTimeline(timeline, keptUntil, options.files === true));
   }
   const shown = options.epochs === true ? listing.epochs : newestWriter(listing.epochs);
   if (shown.length > 0) lines.push("", ...shown.map(describeEpoch));
@@ -101,7 +125,11 @@ const roles: Record<TimelineRole, string> = {
   stock: "not part of the head",
 };
 
-function describeTimeline(timeline: TimelineListing, withFiles: boolean): string[] {
+function describeTimeline(
+  timeline: TimelineListing,
+  keptUntil: Date | null,
+  withFiles: boolean,
+): string[] {
   const name =
     timeline.timeline === "" ? "(unnamed, as stock Litestream writes it)" : timeline.timeline;
   const lines = [`timeline ${name}, ${roles[timeline.role]}`];
@@ -119,6 +147,10 @@ function describeTimeline(timeline: TimelineListing, withFiles: boolean): string
       `  ${formatCount(timeline.recoveryPoints.length, "recovery point")}, TXID ${formatTxid(first.txid)} to ${formatTxid(last.txid)}`,
       ...timeline.recoveryRanges.map((range) => `    ${describeRange(range)}`),
     );
+  }
+  if (keptUntil !== null) {
+    const part = timeline.role === "ancestor" ? "what it has behind the head's branch point" : "it";
+    lines.push(`  ${part} is kept until ${formatTime(keptUntil)}, at least`);
   }
   if (timeline.unreachableFileCount > 0) {
     lines.push(
@@ -141,9 +173,7 @@ function describeTimeline(timeline: TimelineListing, withFiles: boolean): string
 }
 
 function describeRange({ from, to, pointCount, precisionMs }: RecoveryRange): string {
-  const when =
-    from.getTime() === to.getTime() ? formatTime(from) : `${formatTime(from)} to ${formatTime(to)}`;
   const precision =
     precisionMs === 0 ? "every stored change" : `at most ${formatDuration(precisionMs)} apart`;
-  return `${when}: ${formatCount(pointCount, "point")}, ${precision}`;
+  return `${formatSpan(from, to)}: ${formatCount(pointCount, "point")}, ${precision}`;
 }

@@ -4,10 +4,12 @@ import { describeEvent } from "../command-line/describe-event.ts";
 import { exitCodeOfErrorCode, exitCodes } from "../command-line/exit-codes.ts";
 import { formatCount, formatDuration } from "../command-line/format.ts";
 import type { Output } from "../command-line/output.ts";
+import { parseDuration } from "../command-line/parse-time.ts";
 import { onTermination } from "../command-line/termination.ts";
 import { ReplicationError } from "../errors.ts";
 import type { ReplicationEvent } from "../events.ts";
 import { formatTxid } from "../ltx/txid.ts";
+import { policyWithin } from "../maintain/policy-within.ts";
 import { replicate } from "../replicate.ts";
 import type { Replication, StopResult } from "../replication.ts";
 import type { IfHeld, OnDivergence } from "../start/plan-start.ts";
@@ -19,12 +21,17 @@ interface ReplicateCommandOptions {
   readonly convertToWal?: true;
   readonly ifHeld?: IfHeld;
   readonly onDivergence?: OnDivergence;
+  /** In milliseconds. */
+  readonly retention?: number;
+  readonly snapshotInterval?: number;
 }
 
 const ifHeldChoices: readonly IfHeld[] = ["wait", "refuse", "take-over"];
 /** The store's side cannot go on under an application: `restore` puts it in place first. */
 const onDivergenceChoices: readonly OnDivergence[] = ["stop", "local"];
 
+/** Two windows of the lowest level. */
+const retentionMsMin = 60_000;
 /** How long the tail may take to ship at the end; what does not fit waits in the spool for the next start. */
 const stopTimeoutMs = 30_000;
 
@@ -54,6 +61,17 @@ export const replicateCommand: CommandSpec<ReplicateCommandOptions> = {
       description:
         "if database and replica both have what the other lacks: stop (default), or local goes on; both are kept",
       parse: (text) => parseChoice(text, onDivergenceChoices),
+    },
+    {
+      flags: "--retention <duration>",
+      description: "how far back moments can be restored, coarser with their age (default 30d)",
+      parse: (text) => parseDuration(text),
+    },
+    {
+      flags: "--snapshot-interval <duration>",
+      description:
+        "a snapshot, which restores begin with, is made not more often than this (default 24h)",
+      parse: (text) => parseDuration(text),
     },
   ],
   examples: [
@@ -98,6 +116,7 @@ function readRequest(call: CommandCall<ReplicateCommandOptions>): ReplicateReque
       "leave out one of the two",
     );
   }
+  checkTimes(options);
   return {
     database,
     location,
@@ -105,6 +124,24 @@ function readRequest(call: CommandCall<ReplicateCommandOptions>): ReplicateReque
     ifHeld: options.ifHeld ?? "wait",
     onDivergence: options.onDivergence ?? "stop",
   };
+}
+
+function checkTimes({ retention, snapshotInterval }: ReplicateCommandOptions): void {
+  if (retention !== undefined && retention < retentionMsMin) {
+    throw usageError(
+      "cannot run `wal-replicator replicate` with this --retention",
+      "moments are offered in steps of half a minute and more, and it holds no two of them",
+      "give it a minute or more",
+    );
+  }
+  if (snapshotInterval === undefined) return;
+  const retentionMs = policyWithin({ retentionMs: retention }).keepMs.at(-1) as number;
+  if (snapshotInterval <= retentionMs) return;
+  throw usageError(
+    "cannot run `wal-replicator replicate` with this --snapshot-interval",
+    `it is longer than ${formatDuration(retentionMs)}, for which moments can be restored (--retention), and nothing restores without a snapshot`,
+    "make it shorter, or the retention longer",
+  );
 }
 
 /** One run: the stream, the application around which it lies, and the signals that end both. */
@@ -166,6 +203,10 @@ class Streaming {
       convertToWal: this.#options.convertToWal === true,
       ifHeld: this.#request.ifHeld,
       onDivergence: this.#request.onDivergence,
+      maintenance: policyWithin({
+        retentionMs: this.#options.retention,
+        snapshotIntervalMs: this.#options.snapshotInterval,
+      }),
       signal: this.#startAborted.signal,
       onEvent: (event) => this.#say(event),
     });

@@ -15,8 +15,9 @@ import { ReplicaError } from "../replica/replica-error.ts";
 import type { LineageTarget } from "../restore/plan-lineage.ts";
 import { type DatabaseRestorePlan, readRestorePlan } from "../restore/read-plan.ts";
 import { restore as restoreReplica } from "../restore-replica.ts";
+import { followReplica } from "./restore-follow.ts";
 
-interface RestoreCommandOptions {
+export interface RestoreCommandOptions {
   readonly output: string;
   readonly at?: Date;
   readonly txid?: Txid;
@@ -26,9 +27,13 @@ interface RestoreCommandOptions {
   readonly force?: true;
   readonly yes?: true;
   readonly dryRun?: true;
+  readonly follow?: true;
 }
 
 type RestoreCall = CommandCall<RestoreCommandOptions>;
+
+/** They ask for one state, once. */
+const notWithFollow = ["at", "txid", "ifDbNotExists", "dryRun"] as const;
 
 export const restoreCommand: CommandSpec<RestoreCommandOptions> = {
   name: "restore",
@@ -65,6 +70,11 @@ export const restoreCommand: CommandSpec<RestoreCommandOptions> = {
     { flags: "--force", description: "replace the target if it exists; nobody may have it open" },
     { flags: "-y, --yes", description: "do not ask before the target is replaced" },
     { flags: "--dry-run", description: "show what would be restored, and write nothing" },
+    {
+      flags: "--follow",
+      description:
+        "then apply what arrives, under its readers, until SIGTERM or Ctrl-C; a copy that was followed before is followed on",
+    },
   ],
   examples: [
     "wal-replicator restore /backups/app -o restored.db",
@@ -80,14 +90,24 @@ export const restoreCommand: CommandSpec<RestoreCommandOptions> = {
         "leave out one of them",
       );
     }
+    const conflict = notWithFollow.find((name) => options.follow && options[name] !== undefined);
+    if (conflict !== undefined) {
+      throw usageError(
+        "cannot follow a replica to one state of it",
+        `--follow and ${toFlag(conflict)} were both given`,
+        "leave out one of them",
+      );
+    }
     const path = resolve(options.output);
     const exists = existsSync(path);
     if (exists && options.ifDbNotExists)
       return skip(call, "database-exists", `${path} exists: nothing to do`);
     try {
-      await interruptible((signal) =>
-        options.dryRun ? plan(call, exists, signal) : restore(call, path, exists, signal),
-      );
+      if (options.follow) await followReplica(call, path);
+      else
+        await interruptible((signal) =>
+          options.dryRun ? plan(call, exists, signal) : restore(call, path, exists, signal),
+        );
     } catch (error) {
       const isNothing = error instanceof ReplicaError && error.code === "NOTHING_TO_RESTORE";
       if (!isNothing || !options.ifReplicaExists) throw error;
@@ -101,6 +121,10 @@ export const restoreCommand: CommandSpec<RestoreCommandOptions> = {
 function parseOutput(text: string): string {
   if (text !== "") return text;
   throw usageError("--output is empty", "it names no file", "write `--output <file>`");
+}
+
+function toFlag(name: string): string {
+  return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }
 
 function parseTxidOption(text: string): Txid {

@@ -36,7 +36,7 @@ interface Pending {
  * A running stream does not keep the host's event loop alive; a call that waits for an answer does.
  *
  * @throws the engine's error, or {ReplicationError} `HELPER_FAILED` if the helper ended without one, or `OPTIONS_CONFLICT`
- *   for a `Database` class.
+ *   for a `Database` class or an open `store`.
  */
 export async function startHelper(options: ReplicateOptions): Promise<Replication> {
   options.signal?.throwIfAborted();
@@ -45,6 +45,13 @@ export async function startHelper(options: ReplicateOptions): Promise<Replicatio
       "OPTIONS_CONFLICT",
       "`Database` was given, and a class cannot be passed to the helper process",
       'Leave `Database` out, or run the engine with `home: "in-process"`.',
+    );
+  }
+  if (options.store !== undefined) {
+    throw new ReplicationError(
+      "OPTIONS_CONFLICT",
+      "`store` was given, and an open store cannot be passed to the helper process",
+      'Leave `store` out, or run the engine with `home: "in-process"`.',
     );
   }
   const client = new HelperClient(options);
@@ -98,6 +105,10 @@ class HelperClient implements Replication {
 
   async status(): Promise<ReplicationStatus> {
     return (await this.#ask({ verb: "status" })) as ReplicationStatus;
+  }
+
+  async snapshot(options: { readonly signal?: AbortSignal } = {}): Promise<Position> {
+    return (await this.#ask({ verb: "snapshot" }, options.signal)) as Position;
   }
 
   stop(options: StopOptions = {}): Promise<StopResult> {
@@ -270,6 +281,7 @@ function toHelperOptions(options: ReplicateOptions): HelperOptions {
     onEvent: ___,
     signal: ____,
     helperPath: _____,
+    store: ______,
     ...plain
   } = options;
   const { replica } = plain;

@@ -17,7 +17,7 @@ import type { TransferredError } from "./error-transfer.ts";
 /** The options of a stream that mean something in another process. */
 export type HelperOptions = Omit<
   ReplicateOptions,
-  "home" | "Database" | "onEvent" | "signal" | "helperPath"
+  "home" | "Database" | "store" | "onEvent" | "signal" | "helperPath"
 >;
 
 export type ToHelper =
@@ -29,6 +29,7 @@ export type ToHelper =
 export type HelperRequest =
   | { readonly verb: "flush" }
   | { readonly verb: "status" }
+  | { readonly verb: "snapshot" }
   | { readonly verb: "stop"; readonly options: StopOptions };
 
 export type HelperAnswer = Position | ReplicationStatus | StopResult;

@@ -129,6 +129,7 @@ function perform(
 ): Promise<HelperAnswer> {
   if (request.verb === "flush") return replication.flush({ signal });
   if (request.verb === "status") return replication.status();
+  if (request.verb === "snapshot") return replication.snapshot({ signal });
   return replication.stop(request.options);
 }
 

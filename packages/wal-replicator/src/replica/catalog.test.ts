@@ -33,4 +33,24 @@ describe("Catalog", () => {
     expect(catalog.level(0)).toEqual([first]);
     expect(catalog.newestTimestampMs).toBe(9);
   });
+
+  it("forgets what was deleted, and that range alone; a TXID that was there is not given again", () => {
+    const catalog = new Catalog([1, 2, 3, 4].map((txid) => file(0, txid, txid)));
+    catalog.add(file(1, 1, 4));
+    for (const gone of [
+      file(0, 4, 4),
+      file(0, 2, 2),
+      file(0, 2, 3),
+      file(2, 1, 4),
+      file(0, 9, 9),
+    ]) {
+      catalog.remove(gone);
+    }
+    expect(catalog.files.map(({ key }) => key)).toEqual(["0:1-1", "0:3-3", "1:1-4"]);
+    catalog.remove(file(1, 1, 4));
+    expect(catalog.level(1)).toEqual([]);
+    expect(catalog.highestTxid).toBe(4n);
+    catalog.add(file(0, 2, 2));
+    expect(catalog.level(0).map(({ maxTxid }) => maxTxid)).toEqual([1n, 2n, 3n]);
+  });
 });

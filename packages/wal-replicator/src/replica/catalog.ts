@@ -16,7 +16,8 @@ export interface ReplicaFile {
 }
 
 /**
- * What is known to be in one timeline, without listing it again: one writer per timeline means the writer knows what is there.
+ * What is known to be in one timeline, without listing it again: one writer per timeline means the writer knows what is there. Who stores a file
+ * adds it, who deletes one removes it.
  *
  * Each level is sorted by (minTxid, maxTxid) and holds a range once; the first file known for a range stays.
  */
@@ -29,7 +30,7 @@ export class Catalog {
     for (const file of files) this.add(file);
   }
 
-  /** Over ALL levels, never over level 0 alone, which retention may have emptied. Undefined: there are no files. */
+  /** Over ALL levels, never over level 0 alone, and over what was removed too: a TXID is not given twice. Undefined: there never was a file. */
   get highestTxid(): Txid | undefined {
     return this.#highestTxid;
   }
@@ -49,19 +50,45 @@ export class Catalog {
     return [...this.#levels.keys()].sort((a, b) => a - b).flatMap((level) => this.level(level));
   }
 
+  /** A file behind all others of its level, as the writer's next one is, costs no search. */
   add(file: ReplicaFile): void {
     const files = this.#levels.get(file.level) ?? [];
     this.#levels.set(file.level, files);
-    let index = files.length;
-    while (index > 0 && compareRanges(files[index - 1] as ReplicaFile, file) > 0) index -= 1;
-    const before = files[index - 1];
-    if (before === undefined || compareRanges(before, file) !== 0) files.splice(index, 0, file);
+    const last = files.at(-1);
+    if (last === undefined || compareRanges(last, file) < 0) files.push(file);
+    else {
+      const index = placeOf(files, file);
+      if (compareRanges(files[index] as ReplicaFile, file) !== 0) files.splice(index, 0, file);
+    }
     if (this.#highestTxid === undefined || file.maxTxid > this.#highestTxid) {
       this.#highestTxid = file.maxTxid;
     }
     const timestampMs = file.createdAt.getTime();
     this.#newestTimestampMs = Math.max(this.#newestTimestampMs ?? timestampMs, timestampMs);
   }
+
+  /** The file of that level and range is not in the store any more. One that is not known is none. */
+  remove(file: Pick<ReplicaFile, "level" | "minTxid" | "maxTxid">): void {
+    const files = this.#levels.get(file.level) ?? [];
+    const index = placeOf(files, file);
+    const found = files[index];
+    if (found !== undefined && compareRanges(found, file) === 0) files.splice(index, 1);
+  }
+}
+
+/** The index of the first file that does not come before `file`. */
+function placeOf(
+  files: readonly ReplicaFile[],
+  file: Pick<ReplicaFile, "minTxid" | "maxTxid">,
+): number {
+  let low = 0;
+  let high = files.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (compareRanges(files[middle] as ReplicaFile, file) < 0) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 /** The order of files within a level. */

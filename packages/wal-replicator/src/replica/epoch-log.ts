@@ -54,6 +54,13 @@ export class EpochLog {
     return new EpochLog(root, options, await listIds(root, options), new Map());
   }
 
+  /** As `read`, for whoever asks who wrote and not who has given up: a damaged release keeps nobody from a restore. */
+  static async readRecords(root: ReplicaRoot, options: RequestOptions = {}): Promise<EpochLog> {
+    const ids = await listIds(root, options);
+    const unreleased = ids.map((id) => ({ ...id, isReleased: false }));
+    return new EpochLog(root, options, unreleased, new Map());
+  }
+
   /** One LIST again. What was read of an object that is still the same is not read again. */
   async readAgain(options: RequestOptions = {}): Promise<EpochLog> {
     return new EpochLog(this.#root, options, await listIds(this.#root, options), this.#epochs);

@@ -1,3 +1,4 @@
+import { sealJson } from "@vaultwarden-stream/object-store";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { toTxid } from "../ltx/txid.ts";
@@ -47,7 +48,20 @@ describe("decodeEpochRecord", () => {
   });
 
   it("passes over fields that a later version added", () => {
-    expect(decodeEpochRecord(encode({ ...valid, note: "x" }), id, "k")).toEqual(valid);
+    const later = sealJson(JSON.stringify({ ...valid, note: "x" }));
+    expect(decodeEpochRecord(later, id, "k")).toEqual(valid);
+    expect(() => decodeEpochRecord(encode({ ...valid, note: "x" }), id, "k")).toThrow('"note"');
+  });
+
+  it("refuses a record of which any byte has changed", () => {
+    const bytes = encodeEpochRecord(valid);
+    for (let at = 0; at < bytes.length; at += 1) {
+      for (const bit of [1, 2, 4, 32]) {
+        const changed = bytes.slice();
+        changed[at] = (changed[at] ?? 0) ^ bit;
+        expect(() => decodeEpochRecord(changed, id, "k"), `byte ${at}`).toThrow(ReplicaError);
+      }
+    }
   });
 
   it("refuses another's record under a key with a nonce, and keeps what its other keys are", () => {

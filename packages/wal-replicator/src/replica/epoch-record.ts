@@ -1,3 +1,9 @@
+import {
+  openSealedJson,
+  type SealedJson,
+  sealJson,
+  sealProblem,
+} from "@vaultwarden-stream/object-store";
 import { formatTxid, parseTxid, type Txid } from "../ltx/txid.ts";
 import { ReplicaError } from "./replica-error.ts";
 import { type EpochKeyParts, epochNumberMax, isTimelineName } from "./replica-layout.ts";
@@ -64,6 +70,8 @@ export interface EpochLease {
   readonly renewedAt: string;
   /** The newest TXID that the store had confirmed; null: none yet. */
   readonly txid: Txid | null;
+  /** Written after a release: who finds it and no release knows that one was lost. */
+  readonly released?: true;
 }
 
 export function encodeEpochRecord(record: EpochRecord): Uint8Array {
@@ -75,7 +83,7 @@ export function encodeEpochRecord(record: EpochRecord): Uint8Array {
 }
 
 /**
- * Reads what lies under the key of an epoch. Unknown fields are passed over, so that later versions can add some.
+ * Reads what lies under the key of an epoch. Unknown fields of sealed objects are passed over, so that later versions can add some.
  *
  * @param id - what the key says: the record must have that number, and that nonce if the key has one.
  * @throws {ReplicaError} `REPLICA_MALFORMED`, for everything but exactly such a record.
@@ -141,7 +149,7 @@ export function encodeEpochLease(lease: EpochLease): Uint8Array {
 /** @throws {ReplicaError} `REPLICA_MALFORMED` */
 export function decodeEpochLease(bytes: Uint8Array, key: string): EpochLease {
   const object = decodeJson(bytes, key);
-  const { nonce, renewedAt } = object;
+  const { nonce, renewedAt, released } = object;
   const owner = decodeOwner(object["owner"]);
   const txid = object["txid"] === null ? null : decodeTxid(object["txid"]);
   if (
@@ -153,7 +161,7 @@ export function decodeEpochLease(bytes: Uint8Array, key: string): EpochLease {
   ) {
     throw malformedEpoch(key, "a field of the lease is not valid");
   }
-  return { nonce, owner, renewedAt, txid };
+  return { nonce, owner, renewedAt, txid, ...(released === true ? { released } : {}) };
 }
 
 /** Far above any real record; bounds what is read from the store and parsed. */
@@ -172,17 +180,27 @@ export function malformedEpoch(key: string, reason: string, cause?: unknown): Re
 }
 
 function encodeJson(value: unknown): Uint8Array {
-  return new TextEncoder().encode(`${JSON.stringify(value, undefined, 1)}\n`);
+  return sealJson(JSON.stringify(value, undefined, 1));
 }
 
+/** What records, leases and releases had before they were sealed. */
+const unsealedFields =
+  "version epoch nonce kind keyedByNonce owner timeline parent startedAt txid rollingChecksum releasedAt renewedAt".split(
+    " ",
+  );
+
 function decodeJson(bytes: Uint8Array, key: string): Record<string, unknown> {
-  let value: unknown;
+  let opened: SealedJson;
   try {
-    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    opened = openSealedJson(bytes);
   } catch (error) {
     throw malformedEpoch(key, "it is not JSON", error);
   }
+  const { value } = opened;
   if (!isRecord(value)) throw malformedEpoch(key, "it is not an object");
+  // A later version may have other rules for what else is in it.
+  const problem = value["version"] === 1 ? sealProblem(opened, unsealedFields) : undefined;
+  if (problem !== undefined) throw malformedEpoch(key, problem);
   return value;
 }
 

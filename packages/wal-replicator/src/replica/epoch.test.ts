@@ -48,6 +48,7 @@ describe("epochs of an exclusive store", () => {
     ]);
     expect(await keysOf(store)).toEqual([
       "vault/epochs/00000001.json",
+      "vault/epochs/00000001.lease.json",
       "vault/epochs/00000001.released.json",
       "vault/epochs/00000002.json",
     ]);
@@ -126,6 +127,7 @@ describe("epochs of a store that is not proved to be exclusive", () => {
     await releaseEpoch(root, first, releaseOf(first.nonce));
     expect(await keysOf(store)).toEqual([
       "vault/epochs/00000001-a0000000.json",
+      "vault/epochs/00000001-a0000000.lease.json",
       "vault/epochs/00000001-a0000000.released.json",
       "vault/epochs/00000001.json",
     ]);

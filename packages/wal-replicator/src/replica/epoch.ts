@@ -17,6 +17,7 @@ import {
   type EpochOwner,
   type EpochRecord,
   type EpochRelease,
+  encodeEpochLease,
   encodeEpochRecord,
   encodeEpochRelease,
   malformedEpoch,
@@ -91,7 +92,8 @@ export async function takeEpoch(
 /**
  * Says that everything up to `release.txid` is stored and that this epoch writes no more. Idempotent.
  *
- * Durability point: when it resolves, whoever has that position may continue the timeline.
+ * Durability point: when it resolves, whoever has that position may continue the timeline. Then the lease says so too, unless the store
+ * refuses: so whoever verifies the replica misses a release that something removed.
  *
  * @throws {ReplicaError} `REPLICA_MALFORMED` if it was already released at another position.
  */
@@ -100,6 +102,24 @@ export async function releaseEpoch(
   record: EpochRecord,
   release: EpochRelease,
   options: RequestOptions = {},
+): Promise<void> {
+  await writeRelease(root, record, release, options);
+  const { nonce, owner } = record;
+  const { txid, releasedAt: renewedAt } = release;
+  const lease = encodeEpochLease({ nonce, owner, renewedAt, txid, released: true });
+  try {
+    await root.store.put(epochObjectKey(root, epochIdOf(record), "lease"), lease, options);
+  } catch (error) {
+    // The release counts all the same, and nobody waits for a note.
+    if (!(error instanceof ObjectStoreError) && options.signal?.aborted !== true) throw error;
+  }
+}
+
+async function writeRelease(
+  root: ReplicaRoot,
+  record: EpochRecord,
+  release: EpochRelease,
+  options: RequestOptions,
 ): Promise<void> {
   const id = epochIdOf(record);
   const key = epochObjectKey(root, id, "released");

@@ -75,6 +75,44 @@ describe("writeTimelineFile", () => {
     expect(key).toBe(`vault/db/${timeline}/ltx/9/0000000000000001-0000000000000001.ltx`);
   });
 
+  it("takes a snapshot of the same database for its own, whenever it was made, and no other file", async () => {
+    const root = rootOf(new MemoryStore());
+    const earlier = await localFile(encodeLtx(1, 1_000, 1), 1);
+    const later = await localFile(encodeLtx(1, 2_000, 1), 1);
+    const first = await writeTimelineFile(root, epoch, exclusive, earlier, 9);
+    expect(await writeTimelineFile(root, epoch, exclusive, later, 9)).toEqual(first);
+    const foreign = { code: "FOREIGN_WRITE" };
+    for (const rollingChecksum of ["8000000000000008", undefined]) {
+      const other = { ...later, name: { ...later.name, rollingChecksum } };
+      await expect(writeTimelineFile(root, epoch, exclusive, other, 9)).rejects.toMatchObject(
+        foreign,
+      );
+    }
+    // Two snapshots of which nothing is recorded are of nobody knows what.
+    const [third, fourth] = await Promise.all(
+      [1_000, 2_000].map(async (timeMs) => {
+        const file = await localFile(encodeLtx(3, timeMs, 1), 3);
+        return { ...file, name: { ...file.name, rollingChecksum: undefined } };
+      }),
+    );
+    await writeTimelineFile(root, epoch, exclusive, third as LocalLtxFile, 9);
+    await expect(
+      writeTimelineFile(root, epoch, exclusive, fourth as LocalLtxFile, 9),
+    ).rejects.toMatchObject(foreign);
+    await writeTimelineFile(root, epoch, exclusive, earlier, 1);
+    await expect(writeTimelineFile(root, epoch, exclusive, later, 1)).rejects.toMatchObject(
+      foreign,
+    );
+  });
+
+  it("records no rolling checksum where none is known", async () => {
+    const root = rootOf(new MemoryStore());
+    const file = await localFile(encodeLtx(1, 1_000, 1), 1);
+    const name = { ...file.name, rollingChecksum: undefined };
+    const { key } = await writeTimelineFile(root, epoch, exclusive, { ...file, name }, 2);
+    expect((await root.store.head(key)).metadata).toEqual({ "epoch-nonce": epoch.nonce });
+  });
+
   it("takes its own file that is there already for stored", async () => {
     const root = rootOf(new MemoryStore());
     const file = await localFile(encodeLtx(1, 1_000, 1), 1);

@@ -15,7 +15,7 @@ import {
   formatLtxKey,
   type LevelSyntax,
   parseLtxKey,
-  type snapshotLevel,
+  snapshotLevel,
   timelinePrefix,
 } from "./replica-layout.ts";
 
@@ -80,30 +80,32 @@ export interface LocalLtxFile {
   readonly name: {
     readonly minTxid: Txid;
     readonly maxTxid: Txid;
-    /** Of the whole database after this file, 16 hex digits. */
-    readonly rollingChecksum: string;
+    /** Of the whole database after this file, 16 hex digits. Undefined: whoever wrote what it was made of recorded none. */
+    readonly rollingChecksum: string | undefined;
   };
 }
 
 /**
- * Writes a file to level 0 of the epoch's timeline, or to level 9.
+ * Writes a file to a level of the epoch's timeline.
  *
  * In exclusive mode only where nothing lies under its key yet. In detected mode the timeline is this epoch's alone, so that a file under the
  * key is an earlier attempt's; it is written again, which a store that refuses conditions understands.
  *
  * Durability point: when it resolves, the store has confirmed the file; a confirmation of an earlier attempt counts.
  *
- * @returns the key.
+ * @param level - 0 … 9.
+ * @returns the file as a catalog knows it, with the time in its header.
  * @throws {ReplicationError} `FOREIGN_WRITE` if another file lies there: somebody else writes into this timeline. It is left as it is.
+ *   A snapshot of the same database is no other one.
  */
 export async function writeTimelineFile(
   root: ReplicaRoot,
   epoch: { readonly timeline: string; readonly nonce: string },
   mode: EpochMode,
   file: LocalLtxFile,
-  level: 0 | typeof snapshotLevel = 0,
+  level = 0,
   options: RequestOptions = {},
-): Promise<{ readonly key: string }> {
+): Promise<ReplicaFile> {
   const { minTxid, maxTxid, rollingChecksum } = file.name;
   const key =
     root.prefix +
@@ -113,22 +115,36 @@ export async function writeTimelineFile(
   const small = file.size <= smallBytesMax ? await readRange(handle, 0, file.size) : undefined;
   const header = small ?? (await readRange(handle, 0, headerBytes));
   const body = small ?? streamed(file);
+  const createdAt = headerTimestamp(header);
+  const { timeline } = epoch;
+  const written = { timeline, level, minTxid, maxTxid, key, size: file.size, createdAt };
   const putOptions = {
     ...options,
     // The header's own time: stock Litestream restores to a time by what the store keeps, not by the header.
-    timestamp: headerTimestamp(header),
-    metadata: { [rollingChecksumEntry]: rollingChecksum, "epoch-nonce": epoch.nonce },
+    timestamp: createdAt,
+    metadata: {
+      ...(rollingChecksum === undefined ? {} : { [rollingChecksumEntry]: rollingChecksum }),
+      "epoch-nonce": epoch.nonce,
+    },
   };
   if (mode.kind === "detected") {
     await root.store.put(key, body, putOptions);
-    return { key };
+    return written;
   }
   const outcome = await root.store.putIfAbsent(key, body, putOptions);
-  if (outcome === "created") return { key };
+  if (outcome === "created") return written;
   // Our own earlier attempt, or an earlier life of ours, may have stored it without our hearing of it. The trailer holds the
   // checksum of all bytes; the epoch's nonce proves nothing here, since an earlier life had another.
+  const info = await readBack(key, root.store.head(key, options));
   const trailer = await readRange(handle, file.size - trailerBytes, trailerBytes);
-  if (await endsWith(root.store, key, file.size, trailer, options)) return { key };
+  if (info.size === file.size && (await endsWith(root.store, info, trailer, options))) {
+    return written;
+  }
+  // A snapshot needs no other file: one of the same database, which an earlier attempt has dated otherwise, is as good.
+  const isKnown = level === snapshotLevel && rollingChecksum !== undefined;
+  if (isKnown && recordedRollingChecksum(info) === rollingChecksum) {
+    return { ...written, size: info.size, createdAt: info.timestamp ?? info.lastModified };
+  }
   throw new ReplicationError(
     "FOREIGN_WRITE",
     `another file lies under ${JSON.stringify(key)}: somebody else writes into timeline ${epoch.timeline}`,
@@ -165,14 +181,22 @@ export async function readRollingChecksumAt(
 ): Promise<string | undefined> {
   const file = timeline.files.find(({ maxTxid }) => maxTxid === txid);
   if (file === undefined) return undefined;
-  const { key } = file;
-  const { metadata } = await root.store.head(key, options);
+  return recordedRollingChecksum(await root.store.head(file.key, options));
+}
+
+/**
+ * The rolling checksum that is recorded with an LTX object, of the whole database after it. Undefined: none is.
+ *
+ * @param info - as `head` or `get` gives it; listings lack it.
+ * @throws {ReplicaError} `REPLICA_MALFORMED` if what is recorded is no checksum.
+ */
+export function recordedRollingChecksum({ key, metadata }: ObjectInfo): string | undefined {
   const recorded = metadata?.[rollingChecksumEntry];
   if (recorded === undefined || /^[0-9a-f]{16}$/.test(recorded)) return recorded;
   throw new ReplicaError(
     "REPLICA_MALFORMED",
     `the rolling checksum recorded with ${JSON.stringify(key)} is not 16 hex digits`,
-    { key, txid, hint: "Restore elsewhere and compare; then begin a new replica." },
+    { key, hint: "Restore elsewhere and compare; then begin a new replica." },
   );
 }
 
@@ -182,7 +206,7 @@ function levelSyntax(root: ReplicaRoot): LevelSyntax {
 }
 
 /** Where vaultwarden-stream has its timelines, beside the vault's files (architecture.md 4). */
-const daemonTimelinesUnder = "db/";
+export const daemonTimelinesUnder = "db/";
 /** Bodies up to this size are sent from memory, which saves a stream's round trips; larger ones are read as they are sent. */
 const smallBytesMax = 1 << 20;
 /** Metadata of every LTX object of ours; LTX files themselves cannot carry it, since stock Litestream refuses it. */
@@ -214,13 +238,10 @@ function streamed(file: LocalLtxFile): ObjectBody {
 
 async function endsWith(
   store: ObjectStore,
-  key: string,
-  size: number,
+  { key, size }: ObjectInfo,
   end: Uint8Array,
   options: RequestOptions,
 ): Promise<boolean> {
-  const info: ObjectInfo = await readBack(key, store.head(key, options));
-  if (info.size !== size) return false;
   const range = { start: size - end.length, length: end.length };
   const reading = await store.get(key, { ...options, range });
   const chunks: Uint8Array[] = [];

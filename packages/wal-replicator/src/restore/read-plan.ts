@@ -60,7 +60,7 @@ export async function readRestorePlan(
   // A named timeline that restores by itself needs no epochs, and is restored even where they are damaged.
   const alone = timeline === undefined ? undefined : await run(undefined);
   if (alone?.outcome === "plan") return alone;
-  const log = await EpochLog.read(root, options);
+  const log = await EpochLog.readRecords(root, options);
   const outcome = await run(log);
   if (outcome.outcome === "plan") return outcome;
   if (outcome.outcome === "nothing" && timeline === undefined) {

@@ -100,7 +100,7 @@ export class RestoreFile {
 }
 
 /** Who could open the replaced file can open the new one. Without one it stays private: it holds secrets. */
-async function inheritAccess(from: string, to: string): Promise<void> {
+export async function inheritAccess(from: string, to: string): Promise<void> {
   const replaced = await stat(from).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return undefined;
     throw error;

@@ -8,7 +8,7 @@ import { FileDamaged } from "./part-applier.ts";
 import type { LineageTarget } from "./plan-lineage.ts";
 import { type DatabaseRestorePlan, readRestorePlan } from "./read-plan.ts";
 import { RestoreFile } from "./restore-file.ts";
-import { checkIntegrity } from "./verify-database.ts";
+import { checkIntegrity, checkIntegrityApart } from "./verify-database.ts";
 
 export interface RestoreOptions extends LineageTarget, Pick<ApplyOptions, "threadBytesMin"> {
   readonly root: ReplicaRoot;
@@ -18,6 +18,8 @@ export interface RestoreOptions extends LineageTarget, Pick<ApplyOptions, "threa
   readonly overwrite?: boolean;
   /** Leave `integrity_check` out: for a database that was damaged already when it was captured. Default: false. */
   readonly skipIntegrityCheck?: boolean;
+  /** Run `integrity_check` in a process of its own, at low priority, instead of blocking this one for a second or two per gigabyte. Default: false. */
+  readonly checksApart?: boolean;
   readonly onProgress?: (progress: RestoreProgress) => void;
   /** Called when everything is verified, right before the target is replaced. If it throws, the target stays. */
   readonly beforePublish?: () => Promise<void>;
@@ -120,7 +122,7 @@ async function finish(file: RestoreFile, options: RestoreOptions): Promise<void>
   // The disk writes while SQLite reads: neither changes the file.
   const synced = file.sync();
   try {
-    if (options.skipIntegrityCheck !== true) await refuseBroken(file, options.path);
+    if (options.skipIntegrityCheck !== true) await refuseBroken(file, options);
   } finally {
     await synced;
   }
@@ -128,8 +130,13 @@ async function finish(file: RestoreFile, options: RestoreOptions): Promise<void>
   await file.publish(options.beforePublish);
 }
 
-async function refuseBroken(file: RestoreFile, path: string): Promise<void> {
-  const complaint = await checkIntegrity(file.temporaryPath);
+async function refuseBroken(
+  file: RestoreFile,
+  { path, checksApart = false, signal = new AbortController().signal }: RestoreOptions,
+): Promise<void> {
+  const complaint = checksApart
+    ? await checkIntegrityApart(file.temporaryPath, signal)
+    : await checkIntegrity(file.temporaryPath);
   if (complaint === undefined) return;
   throw new ReplicaError(
     "VERIFICATION_FAILED",

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { invariant, ReplicationError } from "../errors.ts";
+import { ReplicationError } from "../errors.ts";
 import { LtxEncoder } from "../ltx/encoder.ts";
 import { lockPgno } from "../ltx/lock-page.ts";
 import { levelZeroWalOffset } from "../ltx/merge.ts";
@@ -75,14 +75,18 @@ export class Capture {
   readonly #deps: CaptureDeps;
   readonly #pageSize: number;
   #timestampMs: number;
-  /** The newest base, and the time in its header. */
-  #base: { readonly txid: Txid; readonly timestampMs: number } | undefined;
+  #blocksRead = 0;
 
   constructor(deps: CaptureDeps, pageSize: number, state: CaptureState) {
     this.#deps = deps;
     this.#timestampMs = deps.timestampMsMin;
     this.#pageSize = pageSize;
     this.state = state;
+  }
+
+  /** Of the database, by all passes so far: a pass that reads all of it shows so that it gets on. */
+  get blocksRead(): number {
+    return this.#blocksRead;
   }
 
   /** Captured frames of the present WAL generation. */
@@ -169,67 +173,6 @@ export class Capture {
     return captured as Captured;
   }
 
-  /**
-   * Writes the whole database as of the newest captured TXID, as the file `1-txid`. It captures nothing, and passes go on meanwhile.
-   *
-   * @param reader - outside the anchor; its read transaction was begun before the newest pass.
-   * @param begin - begins the file, again if the WAL was restarted meanwhile; what it returns takes the file piece by piece.
-   */
-  async writeBase(
-    reader: SqliteConnection,
-    begin: () => Promise<(chunk: Uint8Array) => Promise<void>>,
-  ): Promise<{ readonly txid: Txid; readonly rollingChecksum: string }> {
-    const { database, walPath } = this.#deps;
-    for (let attempt = 0; attempt < attemptsMax; attempt++) {
-      const { txid, walPosition, pageCount, checksums } = this.state;
-      invariant(txid !== undefined && checksums !== undefined, "a base is of a captured state");
-      const rollingChecksum = checksums.rolling;
-      const view = await DatabaseView.openAt(database, walPath, reader, { walPosition, pageCount });
-      if (typeof view !== "string") {
-        using _ = view;
-        const written = await this.#encodeBase(view, txid, await begin()).catch(
-          lookAgainIfTruncated,
-        );
-        if (written !== "look-again" && view.isStable()) {
-          invariant(written === rollingChecksum, "a base has the content that was captured");
-          return { txid, rollingChecksum };
-        }
-      }
-      await pauseBeforeLook(attempt);
-    }
-    throw new ReplicationError(
-      "CAPTURE_UNSTABLE",
-      `the database could not be read in ${attemptsMax} looks`,
-      "It is tried again later; the timeline restores over its parent meanwhile.",
-    );
-  }
-
-  async #encodeBase(
-    view: DatabaseView,
-    txid: Txid,
-    write: (chunk: Uint8Array) => Promise<void>,
-  ): Promise<string> {
-    // Built again, it has the same bytes: an attempt whose answer was lost may lie in the store.
-    if (this.#base?.txid !== txid) this.#base = { txid, timestampMs: this.#nextTimestampMs() };
-    const encoder = this.#encoder(view.pageCount, toTxid(1n), txid, this.#base.timestampMs);
-    const table = new PageChecksums(this.#pageSize, view.pageCount);
-    table.resize(view.pageCount);
-    const lock = lockPgno(this.#pageSize);
-    await this.#eachBlock(view, async (firstPgno, pages) => {
-      for (const [index, page] of pages.entries()) {
-        const pgno = firstPgno + index;
-        if (pgno === lock) continue;
-        const checksum = encoder.writePage(pgno, page);
-        table.set(pgno, checksum.low, checksum.high);
-      }
-      await drain(encoder, { write });
-      await yieldToEventLoop();
-    });
-    encoder.finish();
-    await drain(encoder, { write });
-    return table.rolling;
-  }
-
   /** Opens the present state of the database, for as long as `use` runs; again if the WAL was restarted meanwhile. */
   async #withView<T>(
     reader: SqliteConnection,
@@ -292,6 +235,7 @@ export class Capture {
     for (let firstPgno = 1; firstPgno <= view.pageCount; firstPgno += pagesPerBlock) {
       const count = Math.min(pagesPerBlock, view.pageCount - firstPgno + 1);
       view.read(firstPgno, count, block);
+      this.#blocksRead += 1;
       await use(firstPgno, count === pagesPerBlock ? pages : pages.slice(0, count));
     }
   }
@@ -492,24 +436,19 @@ export class Capture {
     return missing.map((pgno) => ({ pgno, frameIndex: older.get(pgno) }));
   }
 
-  /** Times never decrease with the TXID, also when the clock is set back. */
-  #nextTimestampMs(): number {
+  /** For the header of a file: times never decrease with the TXID, also when the clock is set back. */
+  nextTimestampMs(): number {
     this.#timestampMs = Math.max(this.#timestampMs, Math.floor(this.#deps.now()));
     return this.#timestampMs;
   }
 
-  #encoder(
-    commit: number,
-    minTxid: Txid,
-    maxTxid: Txid,
-    timestampMs: number = this.#nextTimestampMs(),
-  ): LtxEncoder {
+  #encoder(commit: number, minTxid: Txid, maxTxid: Txid): LtxEncoder {
     return new LtxEncoder({
       pageSize: this.#pageSize,
       commit,
       minTxid,
       maxTxid,
-      timestampMs,
+      timestampMs: this.nextTimestampMs(),
       // What a stock `replicate` that takes over from the newest level-0 file needs (replica-layout.md 6): one full copy, and no guess.
       walOffset: minTxid === maxTxid ? levelZeroWalOffset : 0,
     });

@@ -1,5 +1,6 @@
 import { ObjectStoreError } from "@vaultwarden-stream/object-store";
 import { describe, expect, it } from "vitest";
+import { Catalog } from "../replica/catalog.ts";
 import type { EpochRecord } from "../replica/epoch-record.ts";
 import { Fenced, type LeaseKeeper } from "../replica/lease.ts";
 import { Claim, type Holding } from "./claim.ts";
@@ -8,6 +9,7 @@ import { StartAgain } from "./session-ends.ts";
 function holding(kind: EpochRecord["kind"] = "writer"): Holding {
   return {
     mode: { kind: "exclusive" },
+    catalog: new Catalog(),
     record: {
       version: 1,
       epoch: 3,
@@ -49,6 +51,7 @@ function fixture(given: { readonly holding?: Holding; readonly takes?: (Holding 
       } as unknown as LeaseKeeper;
     },
     onTaken: ({ epoch }) => log.push(`taken ${epoch}`),
+    whileHeld: async ({ record }) => void log.push(`hold ${record.epoch}`),
     onFailing: (error) => log.push(`failing ${(error as { code: string }).code}`),
     sleep: () => new Promise((resolve) => pauses.push(resolve)),
   });
@@ -58,11 +61,11 @@ function fixture(given: { readonly holding?: Holding; readonly takes?: (Holding 
 const { signal } = new AbortController();
 
 describe("with an epoch", () => {
-  it("looks before anything ships, and keeps the lease", async () => {
+  it("looks before anything ships, keeps the lease, and does beside it what a writer does", async () => {
     const { claim, log } = fixture({ holding: holding() });
     expect(await claim.beforeShip(signal)).toEqual(holding());
     await claim.run(signal);
-    expect(log).toEqual(["keep 3", "look", "run"]);
+    expect(log).toEqual(["keep 3", "look", "run", "hold 3"]);
   });
 
   it("nothing ships if the look fails", async () => {
@@ -76,7 +79,7 @@ describe("with an epoch", () => {
     }
   });
 
-  it("a branch claims nothing, and keeps no lease", async () => {
+  it("a branch claims nothing, keeps no lease, and does nothing of what a writer does", async () => {
     const { claim, log } = fixture({ holding: holding("branch") });
     await claim.beforeShip(signal);
     await claim.run(signal);
@@ -97,7 +100,16 @@ describe("without one, after a start without the store", () => {
     expect(claim.holding).toEqual(holding());
     await claim.beforeShip(signal);
     const failed = ["take", "failing UNREACHABLE"];
-    expect(log).toEqual([...failed, ...failed, "take", "keep 3", "taken 3", "run", "look"]);
+    expect(log).toEqual([
+      ...failed,
+      ...failed,
+      "take",
+      "keep 3",
+      "taken 3",
+      "run",
+      "hold 3",
+      "look",
+    ]);
   });
 
   it("the uploader and the keeper share one attempt", async () => {

@@ -1,5 +1,6 @@
 import { ObjectStoreError } from "@vaultwarden-stream/object-store";
 import { invariant } from "../errors.ts";
+import type { Catalog } from "../replica/catalog.ts";
 import type { EpochMode } from "../replica/epoch.ts";
 import type { EpochRecord } from "../replica/epoch-record.ts";
 import type { LeaseKeeper } from "../replica/lease.ts";
@@ -15,6 +16,8 @@ export interface ClaimDeps {
   readonly take: (signal: AbortSignal) => Promise<Holding>;
   readonly makeKeeper: (holding: Holding) => LeaseKeeper;
   readonly onTaken: (record: EpochRecord) => void;
+  /** What a writer does beside the renewals, until the signal is aborted. Throws what ends the session. */
+  readonly whileHeld: (holding: Holding, signal: AbortSignal) => Promise<void>;
   /** Without an epoch the store's failures are seen here first. */
   readonly onFailing: (error: unknown) => void;
   readonly sleep: (ms: number, signal: AbortSignal) => Promise<void>;
@@ -24,6 +27,8 @@ export interface ClaimDeps {
 export interface Holding {
   readonly record: EpochRecord;
   readonly mode: EpochMode;
+  /** What its timeline holds: listed once at the start, and kept by whoever writes there since. */
+  readonly catalog: Catalog;
 }
 
 const retryMs = 5_000;
@@ -68,7 +73,9 @@ export class Claim {
         await this.#deps.sleep(retryMs, signal);
       }
     }
-    await this.#keeper?.run(signal);
+    const holding = this.#holding;
+    if (holding === undefined || this.#keeper === undefined) return;
+    await Promise.all([this.#keeper.run(signal), this.#deps.whileHeld(holding, signal)]);
   }
 
   #take(signal: AbortSignal): Promise<Holding> {

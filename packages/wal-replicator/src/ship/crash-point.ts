@@ -23,6 +23,20 @@ type CrashPoint =
   | "stored-not-marked"
   /** The spool knows; older files are not removed yet. */
   | "marked"
+  /** Files of a level are merged into a temporary file; nothing of it is stored. */
+  | "compaction-written"
+  /** The store has confirmed the merged file; memory does not know yet. */
+  | "compaction-stored"
+  /** A snapshot lies in a temporary file; nothing of it is stored. */
+  | "snapshot-written"
+  /** The store has confirmed the snapshot; memory does not know yet. */
+  | "snapshot-stored"
+  /** Some of the files that nobody can ask for any more are deleted; memory does not know yet, and the others are there. */
+  | "retention-deleted"
+  /** The base of a timeline that branched off lies in a temporary file; nothing of it is stored. */
+  | "base-written"
+  /** The store has confirmed the base; memory does not know yet. */
+  | "base-stored"
   /** Everything is stored; the state is not saved and the epoch not released. */
   | "flushed"
   /** The state is saved; the epoch is not released. */

@@ -76,7 +76,8 @@ async function writeMerged(
 /** Of compressed pages: hundreds of files are open at the same time, and between two pieces the event loop runs. */
 const inputBytes = 1 << 15;
 
-async function* readPieces(path: string, size: number): AsyncGenerator<Uint8Array> {
+/** Reads a file that is an input of a merge. The pieces are small, and each is valid until the one after the next is asked for. */
+export async function* readPieces(path: string, size: number): AsyncGenerator<Uint8Array> {
   await using handle = await open(path);
   // Two in turn: the decoder reads on in the last piece until it has the next one.
   let next = new Uint8Array(Math.min(size, inputBytes));

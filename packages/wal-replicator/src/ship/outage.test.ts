@@ -27,10 +27,12 @@ import { makeSessionDeps } from "../make-session-deps.ts";
 import { listTimeline, readRollingChecksumAt } from "../replica/replica.ts";
 import type { Position } from "../replication.ts";
 import { restoreDatabase } from "../restore/restore.ts";
-import { bytesOnDisk, spoolBytesMax } from "./plan-spool-merge.ts";
+import { bytesOnDisk } from "./plan-spool-merge.ts";
 import type { Session } from "./session.ts";
 import type { SessionDeps } from "./session-deps.ts";
+import { nextTurn, SimulatedClock } from "./session-testing.ts";
 import { spoolDirectory } from "./spool.ts";
+import { spoolBytesMax } from "./spool-bound.ts";
 import { startSession } from "./start-session.ts";
 
 const seed = seedFromEnvironment();
@@ -47,27 +49,6 @@ afterEach(() => {
   for (const path of mounted.splice(0)) execFileSync("umount", ["--lazy", path]);
   rmSync(directory, { recursive: true, force: true });
 });
-
-/** Time passes only when the test says so. */
-class SimulatedClock {
-  ms = Date.UTC(2026, 0, 1);
-  #sleepers: { readonly untilMs: number; readonly wake: () => void }[] = [];
-
-  sleep(ms: number, signal: AbortSignal): Promise<void> {
-    if (signal.aborted) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.#sleepers.push({ untilMs: this.ms + ms, wake: resolve });
-      signal.addEventListener("abort", () => resolve(), { once: true });
-    });
-  }
-
-  advance(ms: number): void {
-    this.ms += ms;
-    const due = this.#sleepers.filter(({ untilMs }) => untilMs <= this.ms);
-    this.#sleepers = this.#sleepers.filter(({ untilMs }) => untilMs > this.ms);
-    for (const { wake } of due) wake();
-  }
-}
 
 /** Connections of the engine that hold the write lock: known from its own statements. */
 const lockHolders = new Set<unknown>();
@@ -228,8 +209,6 @@ class Stream {
   }
 }
 
-const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
-
 /** LTX files of the spool, as they lie on the disk. */
 function spoolBytes(): number {
   return readdirSync(spoolDirectory(database), { recursive: true, withFileTypes: true })
@@ -245,10 +224,10 @@ function ltxBytesMax(pageCount: number, pageSize = 4096): number {
   return 200 + pageCount * (10 + blockBytesMax(pageSize) + 20);
 }
 
-/** What the store has: one chain of level-0 files from TXID 1, and restored the database that the application left. */
+/** What the store has: one chain of level-0 files from TXID 1 beside what was merged, and restored the database that the application left. */
 async function expectStored(store: ObjectStore, { timeline, txid }: Position): Promise<void> {
   const root = { store, prefix: "", timelinesUnder: "" };
-  const { files } = await listTimeline(root, timeline);
+  const files = (await listTimeline(root, timeline)).level(0);
   expect(files.map(({ level, minTxid, maxTxid }) => ({ level, minTxid, maxTxid }))).toEqual(
     Array.from({ length: Number(txid) }, (_, index) => ({
       level: 0,
@@ -440,6 +419,29 @@ describe.skipIf(!mayMount)("a full disk", () => {
     disk.makeRoom();
     await stream.next("spool-recovered");
     expect(stream.eventsOf("spool-recovered")).toHaveLength(1);
+    await end(stream, store);
+  });
+
+  it("under the spool: the copies of stored files make room, which only save requests", async () => {
+    const disk = new SmallDisk(spoolDirectory(database), 8 << 20);
+    const store = new MemoryStore();
+    const stream = new Stream(store);
+    await stream.start();
+    for (let file = 0; file < 20; file += 1) {
+      app.insert(20);
+      await stream.flush();
+    }
+    const stored = (): number =>
+      readdirSync(spoolDirectory(database), { recursive: true, encoding: "utf8" }).filter((name) =>
+        name.endsWith(".stored"),
+      ).length;
+    expect(stored()).toBe(21);
+    disk.fill();
+    app.insert(20);
+    await expect(stream.pass()).rejects.toMatchObject({ code: "SPOOL_FULL" });
+    await stream.next("spool-recovered");
+    expect(stored()).toBeLessThanOrEqual(2);
+    disk.makeRoom();
     await end(stream, store);
   });
 

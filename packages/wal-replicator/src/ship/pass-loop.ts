@@ -1,5 +1,5 @@
 import { type FSWatcher, watch } from "node:fs";
-import { ReplicationError } from "../errors.ts";
+import { streamStopped } from "./session-ends.ts";
 
 /**
  * When passes run, and nothing else: at once on a change of the WAL after a quiet time, batched to the interval under constant
@@ -110,9 +110,7 @@ export class PassLoop {
       throw error;
     } finally {
       this.#unwatch();
-      this.#end(
-        new ReplicationError("STOPPED", "the stream was stopped", "Start it again to go on."),
-      );
+      this.#end(streamStopped());
     }
   }
 

@@ -1,14 +1,16 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { nextTxid, toTxid } from "../ltx/txid.ts";
+import { noSpoolCopies, planSpoolCopies, type SpoolCopyPolicy } from "./plan-spool-copies.ts";
 import {
   bytesOnDisk,
   planSpoolMerge,
   type SpoolMergePolicy,
-  spoolBytesMax,
   type WaitingFile,
 } from "./plan-spool-merge.ts";
+import { spoolBytesMax } from "./spool-bound.ts";
 
+const copyPolicy: SpoolCopyPolicy = { filesMax: 6, bytesMax: 40_960, fileBytesMax: 20_480 };
 const policy: SpoolMergePolicy = { filesMax: 8, bytesMax: 64 * 1024 };
 const pageBytes = 4096;
 const fileBytes = (pages: ReadonlySet<number>): number => pages.size * pageBytes;
@@ -16,8 +18,9 @@ const fileBytes = (pages: ReadonlySet<number>): number => pages.size * pageBytes
 /** A spool of files that are nothing but sets of pages: as the engine fills it, merges it, and ships from it. */
 class ModelSpool {
   files: { name: WaitingFile["name"]; pages: ReadonlySet<number>; size: number }[] = [];
-  /** The newest stored file. */
-  stored = 0;
+  /** The newest stored file, and the copies before it. */
+  stored: { readonly size: number } | undefined;
+  copies: { readonly size: number }[] = [];
   bytesWritten = 0;
   #txid = toTxid(1);
 
@@ -34,11 +37,19 @@ class ModelSpool {
 
   ship(): void {
     const file = this.files.shift();
-    if (file !== undefined) this.stored = file.size;
+    if (file === undefined) return;
+    if (this.stored !== undefined) this.copies.push(this.stored);
+    this.copies = planSpoolCopies(this.copies, copyPolicy);
+    this.stored = file;
   }
 
   get bytes(): number {
-    return this.stored + this.files.reduce((sum, { size }) => sum + bytesOnDisk(size), 0);
+    const files = [
+      ...this.copies,
+      ...(this.stored === undefined ? [] : [this.stored]),
+      ...this.files,
+    ];
+    return files.reduce((sum, { size }) => sum + bytesOnDisk(size), 0);
   }
 
   #add(pages: ReadonlySet<number>): void {
@@ -82,13 +93,27 @@ describe("merging what waits", () => {
         for (const step of script) {
           if (step === "ship") spool.ship();
           else spool.capture(pagesOf(step));
-          expect(spool.bytes).toBeLessThanOrEqual(spoolBytesMax(pagesMax * pageBytes, policy));
+          const bound = spoolBytesMax(pagesMax * pageBytes, policy, copyPolicy);
+          expect(spool.bytes).toBeLessThanOrEqual(bound);
+          expect(spool.copies.length).toBeLessThanOrEqual(copyPolicy.filesMax);
           // One more for each power of five between the smallest and the largest segment.
           expect(spool.files.length).toBeLessThanOrEqual(2 + policy.filesMax * 4);
         }
       }),
       { numRuns: 300 },
     );
+  });
+
+  it("keeps it also where the copies of what is stored are most of the spool", () => {
+    const spool = new ModelSpool();
+    for (let page = 0; page < 20; page++) {
+      spool.capture(new Set([page]));
+      spool.ship();
+    }
+    expect(spool.copies).toHaveLength(copyPolicy.filesMax);
+    const merges = { filesMax: 1, bytesMax: 0 };
+    expect(spool.bytes).toBeGreaterThan(spoolBytesMax(pageBytes, merges, noSpoolCopies));
+    expect(spool.bytes).toBeLessThanOrEqual(spoolBytesMax(pageBytes, merges, copyPolicy));
   });
 
   it("rewrites a captured byte a few times, not once for every later capture", () => {

@@ -23,7 +23,7 @@ export const defaultSpoolMergePolicy: SpoolMergePolicy = {
 };
 
 /** A file is taken along if it is at most so many times as large as everything behind it. */
-const sizeRatioMax = 4;
+export const sizeRatioMax = 4;
 /** All inputs of a merge are open at the same time. After a long time of merges that failed, it takes several. */
 const inputsMax = 512;
 /** What the smallest file takes on most disks. */
@@ -55,21 +55,6 @@ export function planSpoolMerge(
   }
   const isTime = count > policy.filesMax || bytes > policy.bytesMax;
   return isTime && count > 1 ? count : 0;
-}
-
-/**
- * The most that the spool's LTX files take after a pass, in bytes on the disk: the newest stored file and the one that is being tried,
- * each of which holds a page at most once, and what waits behind them. While a pass runs, a capture and the temporary of a merge
- * come on top, one `fileBytesMax` each.
- *
- * @param fileBytesMax - of a file that holds every page of the largest database of that time.
- */
-export function spoolBytesMax(
-  fileBytesMax: number,
-  policy: SpoolMergePolicy = defaultSpoolMergePolicy,
-): number {
-  const largest = Math.max(fileBytesMax, policy.bytesMax);
-  return 2 * fileBytesMax + Math.floor((largest * sizeRatioMax) / (sizeRatioMax - 1));
 }
 
 /** As it counts in the bounds: whole blocks. */

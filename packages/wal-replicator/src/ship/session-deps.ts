@@ -1,7 +1,10 @@
 import type { ReplicationEvent } from "../events.ts";
+import type { MaintenancePolicy } from "../maintain/policy.ts";
 import type { ReplicaRoot } from "../replica/replica.ts";
 import type { DatabaseClass } from "../sqlite/connection.ts";
 import type { IfHeld, OnDivergence } from "../start/plan-start.ts";
+import type { SourceCheckPolicy } from "../watch/source-checker.ts";
+import type { WatchPolicy } from "../watch/watchdog.ts";
 import type { CheckpointPolicy } from "./checkpointer.ts";
 import type { CrashPointListener } from "./crash-point.ts";
 
@@ -21,6 +24,10 @@ export interface SessionDeps {
   readonly Database: DatabaseClass | undefined;
   readonly syncIntervalMs: number;
   readonly checkpointPolicy: CheckpointPolicy;
+  /** Undefined: levels, snapshots and retention are left to somebody else. */
+  readonly maintenance: MaintenancePolicy | undefined;
+  readonly watchPolicy: WatchPolicy;
+  readonly sourceCheckPolicy: SourceCheckPolicy;
   readonly emit: (event: ReplicationEvent) => void;
   /** Milliseconds since the Unix epoch. */
   readonly now: () => number;

@@ -1,26 +1,32 @@
 import { existsSync } from "node:fs";
 import { InvariantError, invariant, ReplicationError } from "../errors.ts";
+import type { ReplicaFile } from "../replica/catalog.ts";
 import { releaseEpoch } from "../replica/epoch.ts";
 import { Fenced, LeaseKeeper } from "../replica/lease.ts";
-import { writeTimelineFile } from "../replica/replica.ts";
-import { snapshotLevel } from "../replica/replica-layout.ts";
+import { type LocalLtxFile, writeTimelineFile } from "../replica/replica.ts";
 import type { Position, ReplicationStatus, StopOptions, StopResult } from "../replication.ts";
 import type { SqliteConnection } from "../sqlite/connection.ts";
 import { databaseFileIdentity } from "../sqlite/database-file.ts";
 import { type Salt, saltsEqual } from "../sqlite/salt.ts";
 import { frameHeaderBytes } from "../sqlite/wal-frame.ts";
-import { storeBase } from "./base.ts";
+import { checkSource } from "../watch/check-source.ts";
+import { SessionWatch } from "../watch/session-watch.ts";
+import { readSourceCheck, writeSourceCheck } from "../watch/source-check-record.ts";
+import { SourceChecker } from "../watch/source-checker.ts";
 import type { Capture, Captured } from "./capture.ts";
 import { Checkpointer } from "./checkpointer.ts";
 import { Claim, type Holding } from "./claim.ts";
 import type { Connections } from "./connections.ts";
+import { describeFailure } from "./describe-failure.ts";
 import { mergeSpool } from "./merge-spool.ts";
 import { PassLoop } from "./pass-loop.ts";
+import { raceAbort } from "./race-abort.ts";
 import type { SessionDeps } from "./session-deps.ts";
-import { DatabaseReplaced, StartAgain } from "./session-ends.ts";
+import { DatabaseReplaced, StartAgain, streamStopped } from "./session-ends.ts";
 import { Shipper } from "./shipper.ts";
 import { levelOf, type Spool, type SpoolFile, spoolFull } from "./spool.ts";
 import { generationCountMax, type WalGeneration } from "./spool-state.ts";
+import { TimelineUpkeep } from "./timeline-upkeep.ts";
 
 export interface SessionParts {
   readonly deps: SessionDeps;
@@ -32,8 +38,8 @@ export interface SessionParts {
   readonly holding: Holding | undefined;
   readonly take: (signal: AbortSignal) => Promise<Holding>;
   readonly firstPass: FirstPass;
-  /** Where to build the base that the timeline lacks; undefined: it has one, or its first file is one. */
-  readonly baseDirectory: string | undefined;
+  /** Else the timeline has one, or its first file is one. */
+  readonly lacksBase: boolean;
 }
 
 type FirstPass = (reader: SqliteConnection) => Promise<Captured | undefined>;
@@ -54,20 +60,24 @@ export class Session {
   readonly #checkpointer: Checkpointer;
   readonly #loop: PassLoop;
   readonly #shipper: Shipper;
+  readonly #upkeep: TimelineUpkeep;
+  readonly #watch: SessionWatch;
+  readonly #sourceChecker: SourceChecker;
   readonly #loopDone: Promise<void>;
   readonly #shipperDone: Promise<void>;
   /** Resolves when a timeline that branched off has its base. */
   readonly #based: Promise<void> | undefined;
-  /** The lease, and the base. */
+  /** The lease, the base, maintenance, and who watches over all of them. */
   readonly #backgroundDone: Promise<void>;
   readonly #closing = new AbortController();
+  /** Aborted when the end begins: of what the end does not wait for. */
+  readonly #ending = new AbortController();
   #firstPass: FirstPass | undefined;
   #isFailing = false;
   /** Why the epoch could not be taken yet. */
   #claimFailure: unknown;
   /** WAL generations that `state.json` does not say yet. */
   #begun: WalGeneration[] = [];
-  readonly #mergesEnd = new AbortController();
   #spoolFull:
     | { readonly code: string; readonly message: string; readonly sinceMs: number }
     | undefined;
@@ -77,7 +87,18 @@ export class Session {
   readonly #end = Promise.withResolvers<void>();
 
   constructor(parts: SessionParts) {
-    const { deps, spool, connections, capture } = parts;
+    const { spool, connections, capture } = parts;
+    this.#watch = new SessionWatch({
+      deps: parts.deps,
+      connections,
+      capture,
+      spool,
+      storeFailure: () => this.#storeFailure,
+      captureFailure: () => this.#spoolFull,
+      isMaintaining: () => this.#upkeep.isMaintaining,
+      scratchDirectory: () => this.#upkeep.scratchDirectory,
+    });
+    const deps = this.#watch.observe(parts.deps);
     this.#deps = deps;
     this.#spool = spool;
     this.#connections = connections;
@@ -111,7 +132,7 @@ export class Session {
     });
     this.#shipper = new Shipper({
       spool,
-      put: (file, signal) => this.#put(file, signal),
+      put: (file, signal) => this.#put(file, levelOf(file), signal),
       now: deps.now,
       sleep: deps.sleep,
       at: deps.at,
@@ -133,11 +154,40 @@ export class Session {
         deps.emit({ type: "epoch-taken", epoch: record.epoch, timeline: record.timeline });
         this.#shipper.wake();
       },
+      whileHeld: ({ catalog }) => this.#upkeep.maintain(catalog, this.#ending.signal),
       onFailing: (error) => {
         this.#claimFailure = error;
         failingSinceMs ??= deps.now();
         this.#onFailing(error, failingSinceMs);
       },
+      sleep: deps.sleep,
+    });
+    this.#upkeep = new TimelineUpkeep({
+      world: deps,
+      spool,
+      snapshots: {
+        capture,
+        database: connections.database,
+        walPath: connections.walPath,
+        pageSize: connections.pageSize,
+        openReader: () => connections.openReader(),
+        pass: () => this.#loop.request(),
+        storedSoFar: (signal) => this.#storedSoFar(signal),
+        mergeCount: () => spool.mergeCount,
+      },
+      put: (file, level, signal) => this.#put(file, level, signal),
+      beforeWrite: (signal) => this.#claim.beforeShip(signal),
+      sound: () => this.#sourceChecker.protected,
+      isFatal,
+    });
+    this.#sourceChecker = new SourceChecker({
+      load: () => readSourceCheck(spool.directory),
+      check: (signal) => checkSource(deps.databasePath, signal),
+      position: () => this.#position(),
+      save: (status) => writeSourceCheck(spool.directory, status),
+      emit: deps.emit,
+      policy: deps.sourceCheckPolicy,
+      now: deps.now,
       sleep: deps.sleep,
     });
     // The first pass needs no change of the WAL to run. If it fails, the loop ends with the same error, or tries it again.
@@ -146,10 +196,11 @@ export class Session {
     this.#shipperDone = this.#shipper.run(isFatal);
     const { signal } = this.#closing;
     const claimed = this.#claim.run(signal);
-    this.#based =
-      parts.baseDirectory === undefined ? undefined : this.#storeBase(parts.baseDirectory, signal);
+    this.#based = parts.lacksBase ? this.#upkeep.storeBase(signal) : undefined;
     this.#based?.catch(() => {}); // seen through what follows
-    this.#backgroundDone = Promise.all([claimed, this.#based]).then(() => {});
+    const watched = this.#watch.run(signal);
+    const checked = this.#sourceChecker.run(this.#ending.signal);
+    this.#backgroundDone = Promise.all([claimed, this.#based, watched, checked]).then(() => {});
     for (const part of [this.#loopDone, this.#shipperDone, this.#backgroundDone])
       part.catch((error) => void this.#fail(error));
   }
@@ -170,7 +221,7 @@ export class Session {
 
   status(): ReplicationStatus {
     const { waiting } = this.#spool;
-    const storeFailure = this.#shipper.failure ?? this.#claimFailure;
+    const storeFailure = this.#storeFailure;
     return {
       epoch: this.#claim.holding?.record.epoch ?? null,
       timeline: this.#timeline,
@@ -187,7 +238,19 @@ export class Session {
       spoolFailure: this.#spoolFull === undefined ? undefined : describeFailure(this.#spoolFull),
       walBytes: this.#capture.walFrames * (frameHeaderBytes + this.#connections.pageSize),
       writeLockHeldMsMax: this.#writeLockHeldMsMax,
+      ...this.#watch.status,
+      sourceCheck: this.#sourceChecker.status,
+      maintenance: this.#upkeep.status,
     };
+  }
+
+  /** Has a snapshot of everything committed before the call stored now. @returns what it is of. */
+  async snapshot(signal: AbortSignal | undefined): Promise<Position> {
+    await this.flush(signal);
+    const { signal: ending } = this.#ending;
+    const until = signal === undefined ? ending : AbortSignal.any([signal, ending]);
+    const { maxTxid: txid, rollingChecksum } = await this.#upkeep.storeSnapshot(until);
+    return { timeline: this.#timeline, txid, rollingChecksum };
   }
 
   stop(options: StopOptions): Promise<StopResult> {
@@ -196,14 +259,14 @@ export class Session {
   }
 
   async #stop(options: StopOptions): Promise<StopResult> {
-    this.#mergesEnd.abort();
+    this.#ending.abort(streamStopped());
     const { timeoutMs } = options;
     const budget = timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs);
     try {
       await this.#loop.request();
       // An empty timeline is no head: without the base a restore would take the line that this one has left.
       if (!this.#spool.files.some(({ name }) => name.state === "stored")) {
-        await withinBudget(budget, raceAbort(this.#based, budget));
+        await withinBudget(budget, raceAbort(Promise.resolve(this.#based), budget));
       }
       this.#loop.stop();
       await this.#loopDone;
@@ -237,7 +300,7 @@ export class Session {
   /** Lets go of everything at once, without capturing or releasing. */
   close(): void {
     this.#closing.abort();
-    this.#mergesEnd.abort();
+    this.#ending.abort(streamStopped());
     this.#loop.stop();
     this.#shipper.stop();
     this.#connections.close();
@@ -320,7 +383,7 @@ export class Session {
   /** Between two passes: the next capture goes on behind the TXID of the merged file. */
   async #mergeSpool(): Promise<void> {
     for (;;) {
-      const merge = await mergeSpool(this.#spool, this.#mergesEnd.signal);
+      const merge = await mergeSpool(this.#spool, this.#ending.signal);
       if (merge === undefined) return;
       this.#capture.state.txid = merge.into;
       this.#shipper.takeBack(merge.into);
@@ -329,6 +392,8 @@ export class Session {
   }
 
   #onSpoolFull({ code, message, hint }: ReplicationError): void {
+    // What saves requests gives way to what saves commits.
+    this.#spool.dropCopies().catch((error: unknown) => void this.#fail(error));
     if (this.#spoolFull !== undefined) return;
     this.#spoolFull = { code, message, sinceMs: this.#deps.now() };
     this.#deps.emit({ type: "spool-full", hint, ...this.#spoolFull });
@@ -348,9 +413,12 @@ export class Session {
     this.#deps.emit({ type: "checkpointed", ...outcome });
   }
 
-  async #put(file: SpoolFile, signal: AbortSignal): Promise<{ readonly key: string }> {
-    const { record, mode } = await this.#claim.beforeShip(signal);
-    return writeTimelineFile(this.#deps.replica, record, mode, file, levelOf(file), { signal });
+  async #put(file: LocalLtxFile, level: number, signal: AbortSignal): Promise<ReplicaFile> {
+    const { record, mode, catalog } = await this.#claim.beforeShip(signal);
+    const { replica } = this.#deps;
+    const stored = await writeTimelineFile(replica, record, mode, file, level, { signal });
+    catalog.add(stored);
+    return stored;
   }
 
   #makeKeeper({ record, mode }: Holding): LeaseKeeper {
@@ -369,38 +437,9 @@ export class Session {
     });
   }
 
-  async #storeBase(directory: string, signal: AbortSignal): Promise<void> {
-    const reader = this.#connections.openReader();
-    try {
-      await storeBase(
-        {
-          capture: this.#capture,
-          reader,
-          pass: () => this.#loop.request(),
-          mergeCount: () => this.#spool.mergeCount,
-          storedSoFar: async (until) => {
-            const txid = this.#position()?.txid;
-            if (txid !== undefined) await this.#shipper.stored(txid, until);
-          },
-          put: async (file, until) => {
-            const { record, mode } = await this.#claim.beforeShip(until);
-            return writeTimelineFile(this.#deps.replica, record, mode, file, snapshotLevel, {
-              signal: until,
-            });
-          },
-          directory,
-          sleep: this.#deps.sleep,
-          onStored: ({ name, size }, key) =>
-            this.#deps.emit({ type: "base-stored", txid: name.maxTxid, key, bytes: size }),
-          onFailing: (error) =>
-            this.#deps.emit({ type: "base-failing", ...describeFailure(error) }),
-          isFatal,
-        },
-        signal,
-      );
-    } finally {
-      reader.close();
-    }
+  async #storedSoFar(signal: AbortSignal): Promise<void> {
+    const txid = this.#position()?.txid;
+    if (txid !== undefined) await this.#shipper.stored(txid, signal);
   }
 
   #onStored(file: SpoolFile, key: string): void {
@@ -412,6 +451,7 @@ export class Session {
       sinceCaptureMs: Math.max(0, this.#deps.now() - file.capturedAtMs),
     });
     this.#loop.retry(); // there may be room again
+    this.#upkeep.wake();
   }
 
   /** Says once per cause that the store fails; the status says it all the time. */
@@ -483,6 +523,11 @@ export class Session {
     this.#begun = [];
   }
 
+  /** Why nothing is stored at present, as far as anything has said so. */
+  get #storeFailure(): unknown {
+    return this.#shipper.failure ?? this.#claimFailure;
+  }
+
   #position(): Position | undefined {
     const name = this.#spool.files.at(-1)?.name;
     const position = this.#spool.state?.position;
@@ -507,7 +552,7 @@ export class Session {
     if (this.#isFailing) return;
     this.#isFailing = true;
     this.#closing.abort();
-    this.#mergesEnd.abort();
+    this.#ending.abort(streamStopped());
     this.#loop.stop();
     this.#shipper.stop();
     await Promise.allSettled([this.#loopDone, this.#shipperDone, this.#backgroundDone]);
@@ -530,23 +575,6 @@ async function withinBudget(
   }
 }
 
-async function raceAbort(
-  work: Promise<void> | undefined,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  if (work === undefined || signal === undefined) return await work;
-  const aborted = Promise.withResolvers<never>();
-  const onAbort = (): void => aborted.reject(signal.reason);
-  signal.addEventListener("abort", onAbort, { once: true });
-  if (signal.aborted) onAbort();
-  try {
-    await Promise.race([work, aborted.promise]);
-  } finally {
-    signal.removeEventListener("abort", onAbort);
-    aborted.promise.catch(() => {});
-  }
-}
-
 /** Errors that no repetition of an upload can mend. */
 function isFatal(error: unknown): boolean {
   return (
@@ -555,11 +583,6 @@ function isFatal(error: unknown): boolean {
     error instanceof InvariantError ||
     (error instanceof ReplicationError && error.code === "FOREIGN_WRITE")
   );
-}
-
-function describeFailure(error: unknown): { readonly code: string; readonly message: string } {
-  const { code, message } = error as { code?: unknown; message?: unknown };
-  return { code: typeof code === "string" ? code : "UNKNOWN", message: String(message ?? error) };
 }
 
 function sumBytes(files: readonly SpoolFile[]): number {

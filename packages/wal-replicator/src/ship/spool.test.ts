@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
@@ -62,12 +62,12 @@ afterEach(() => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-async function capture(txid: number): Promise<void> {
+async function capture(txid: number, bytes = 10, minTxid = txid): Promise<void> {
   const writer = await spool.create();
-  await writer.write(new Uint8Array(10));
+  await writer.write(new Uint8Array(bytes));
   await writer.commit(
     {
-      minTxid: toTxid(txid),
+      minTxid: toTxid(minTxid),
       maxTxid: toTxid(txid),
       pageSize: 4096,
       pageCount: 1,
@@ -130,4 +130,123 @@ describe("Spool", () => {
       expect(spool.waiting).toHaveLength(1);
     },
   );
+});
+
+describe("copies of stored files", () => {
+  const policy = { filesMax: 3, bytesMax: 1 << 20, fileBytesMax: 1 << 16 };
+  const copies = (txids: readonly number[]): number[] =>
+    txids.filter((txid) => {
+      const copy = spool.localCopy(toTxid(txid), toTxid(txid));
+      return copy !== undefined && statSync(copy.path).size === copy.size;
+    });
+  const all = [1, 2, 3, 4, 5, 6, 7, 8];
+  const reopen = async (): Promise<void> => {
+    spool.close();
+    spool = await Spool.open(join(directory, "spool"));
+  };
+
+  it("a few stay beside the newest stored file, which stays the position, and survive a restart", async () => {
+    await spool.keepCopies(policy);
+    for (const txid of all.slice(0, 6)) await capture(txid);
+    for (let count = 0; count < 5; count++) await ship();
+    const check = (): void => {
+      expect(copies(all)).toEqual([2, 3, 4, 5]);
+      expect(spool.files.map(({ name }) => [name.maxTxid, name.state])).toEqual([
+        [5n, "stored"],
+        [6n, "waiting"],
+      ]);
+      expect(spool.storedTxid).toBe(5n);
+    };
+    check();
+    await reopen();
+    check();
+    expect(readdirSync(join(spool.directory, timeline))).toHaveLength(5);
+  });
+
+  it("a file that waits is no copy, nor is one of other TXIDs", async () => {
+    await spool.keepCopies(policy);
+    await capture(1);
+    expect(copies([1])).toEqual([]);
+    await ship();
+    expect(spool.localCopy(toTxid(1), toTxid(2))).toBeUndefined();
+  });
+
+  it("those that level 1 covers go, the newest stored file stays", async () => {
+    await spool.keepCopies(policy);
+    for (const txid of [1, 2, 3, 4]) {
+      await capture(txid);
+      await ship();
+    }
+    await spool.dropCopies(toTxid(2));
+    expect(copies(all)).toEqual([3, 4]);
+    await spool.dropCopies(toTxid(9));
+    expect(copies(all)).toEqual([4]);
+    expect(readdirSync(join(spool.directory, timeline))).toHaveLength(1);
+  });
+
+  it("none is kept unless it is wanted, and those of an earlier life go with the first that is stored", async () => {
+    await spool.keepCopies(policy);
+    for (const txid of [1, 2, 3]) {
+      await capture(txid);
+      await ship();
+    }
+    await reopen();
+    await capture(4);
+    await ship();
+    expect(copies(all)).toEqual([4]);
+    expect(readdirSync(join(spool.directory, timeline))).toHaveLength(1);
+  });
+
+  it("a large file is not kept", async () => {
+    await spool.keepCopies(policy);
+    await capture(1);
+    await ship();
+    await capture(2, policy.fileBytesMax + 1);
+    await ship();
+    await capture(3);
+    await ship();
+    expect(copies(all)).toEqual([1, 3]);
+  });
+
+  it("nor is the base of a timeline, which is not of level 0 and is merged into nothing", async () => {
+    await spool.keepCopies(policy);
+    await capture(7, 10, 1);
+    await ship();
+    await capture(8);
+    await ship();
+    expect(copies(all)).toEqual([8]);
+    expect(spool.localCopy(toTxid(1), toTxid(7))).toBeUndefined();
+  });
+
+  it("a timeline that is entered begins without them", async () => {
+    await spool.keepCopies(policy);
+    for (const txid of [1, 2, 3]) {
+      await capture(txid);
+      await ship();
+    }
+    const state = spool.state as NonNullable<typeof spool.state>;
+    await spool.moveTo({ ...state, timeline: "0000000000000002-bbbb" });
+    expect(copies(all)).toEqual([]);
+    expect(
+      readdirSync(spool.directory, { recursive: true }).filter((name) =>
+        String(name).endsWith("stored"),
+      ),
+    ).toEqual([]);
+  });
+
+  it("go with the position that is forgotten, and what waits stays: a restore to an earlier TXID is no continuation of them", async () => {
+    await spool.keepCopies(policy);
+    for (const txid of [1, 2, 3]) {
+      await capture(txid);
+      await ship();
+    }
+    await capture(4);
+    const state = spool.state as NonNullable<typeof spool.state>;
+    await spool.forget();
+    await reopen();
+    await spool.saveState({ ...state, storedTxid: toTxid(2), restored: true });
+    expect(spool.files.map(({ name }) => name.maxTxid)).toEqual([4n]);
+    expect(spool.storedTxid).toBe(2n);
+    expect(copies(all)).toEqual([]);
+  });
 });

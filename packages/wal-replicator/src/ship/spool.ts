@@ -11,6 +11,7 @@ import { snapshotLevel } from "../replica/replica-layout.ts";
 import { type FileLock, lockFile } from "../sqlite/file-lock.ts";
 import type { CrashPointListener } from "./crash-point.ts";
 import { PageChecksums } from "./page-checksums.ts";
+import { noSpoolCopies, planSpoolCopies, type SpoolCopyPolicy } from "./plan-spool-copies.ts";
 import { formatSpoolFileName, parseSpoolFileName, type SpoolFileName } from "./spool-file-name.ts";
 import { decodeSpoolState, encodeSpoolState, type SpoolState } from "./spool-state.ts";
 
@@ -20,6 +21,7 @@ import { decodeSpoolState, encodeSpoolState, type SpoolState } from "./spool-sta
  *
  * - `<timeline>/<name>`: complete LTX files (`spool-file-name.ts`). A file is complete or absent: temporary name, fsync, rename, fsync of the directory.
  *   The first one that waits may have been tried, by an earlier life too, and keeps its name and bytes until the store has confirmed it.
+ *   Of those that the store has confirmed, the newest stays as the position, and a few before it as copies for compaction.
  * - `state.json` (`spool-state.ts`), `page-checksums` (valid only with its own digest, for its own TXID).
  * - `lock`: held by the one process that replicates this database from here.
  *
@@ -31,6 +33,9 @@ export class Spool {
   readonly #at: CrashPointListener;
   #state: SpoolState | undefined;
   #files: SpoolFile[] = [];
+  /** Stored files of level 0 before the newest one, oldest first. */
+  #copies: SpoolFile[] = [];
+  #copyPolicy: SpoolCopyPolicy = noSpoolCopies;
   /** A merge that is published: what it replaces may still be there, and its name says so. */
   #unsettled: SpoolFile | undefined;
   #mergeCount = 0;
@@ -103,7 +108,7 @@ export class Spool {
     if (entered) mkdirSync(join(this.directory, state.timeline), { recursive: true });
     await writeWhole(join(this.directory, "state.json"), [encodeSpoolState(state)]);
     this.#state = state;
-    if (entered) this.#files = this.#listFiles(state.timeline);
+    if (entered) this.#listFiles(state.timeline);
   }
 
   /**
@@ -126,12 +131,16 @@ export class Spool {
     );
   }
 
-  /** Forgets the position; what was captured stays. Durable when it resolves. */
+  /** Forgets the position; what was captured and is nowhere else stays. Durable when it resolves. */
   async forget(): Promise<void> {
     await rm(join(this.directory, "state.json"), { force: true });
     await syncDirectory(this.directory);
     this.#state = undefined;
+    // A stored file says where the database stood: it must not outlive the position, which another one in this timeline may follow.
+    const stored = this.#files.filter(({ name }) => name.state === "stored");
+    for (const { path } of [...this.#copies, ...stored]) await rm(path, { force: true });
     this.#files = [];
+    this.#copies = [];
   }
 
   /** Removes what was captured for other timelines. Only once the current one's own base is in the store. */
@@ -347,7 +356,39 @@ export class Spool {
     this.#files = this.#files.flatMap((other) =>
       other === file ? [stored] : older.includes(other) ? [] : [other],
     );
-    for (const other of older) await rm(other.path, { force: true });
+    await this.#keepOnly([...this.#copies, ...older]);
+  }
+
+  /** From now on so many of the files that the store has confirmed are kept as copies. */
+  async keepCopies(policy: SpoolCopyPolicy): Promise<void> {
+    this.#copyPolicy = policy;
+    await this.#keepOnly(this.#copies);
+  }
+
+  /** Removes the copies up to `txid`; all of them without one. */
+  async dropCopies(txid?: Txid): Promise<void> {
+    const stays = ({ name }: SpoolFile): boolean => txid !== undefined && name.maxTxid > txid;
+    await this.#keepOnly(this.#copies, stays);
+  }
+
+  /** @returns the copy of a stored level-0 file; undefined: there is none. It may be removed at any time, also while it is read. */
+  localCopy(minTxid: Txid, maxTxid: Txid): SpoolFile | undefined {
+    const newest = this.#files.filter(({ name }) => name.state === "stored");
+    return [...this.#copies, ...newest].find(
+      ({ name }) => name.minTxid === minTxid && name.maxTxid === maxTxid,
+    );
+  }
+
+  /** The copies of a set that stay, and nothing of the others. */
+  async #keepOnly(
+    stored: readonly SpoolFile[],
+    stays: (file: SpoolFile) => boolean = () => true,
+  ): Promise<void> {
+    const candidates = stored.filter((file) => levelOf(file) === 0 && stays(file));
+    const kept = new Set(planSpoolCopies(candidates, this.#copyPolicy));
+    // At once: whoever asks meanwhile is not sent to a file that is about to go.
+    this.#copies = [...kept];
+    for (const file of stored) if (!kept.has(file)) await rm(file.path, { force: true });
   }
 
   close(): void {
@@ -358,14 +399,14 @@ export class Spool {
     const text = await readIfExists(join(this.directory, "state.json"));
     this.#state = text === undefined ? undefined : decodeSpoolState(text.toString("utf8"));
     if (this.#state === undefined) return;
-    this.#files = this.#listFiles(this.#state.timeline);
+    this.#listFiles(this.#state.timeline);
     this.#unsettled = this.#files.find(({ name }) => name.mergedThrough !== undefined);
     if (this.#unsettled === undefined) return;
     await this.#settle();
-    this.#files = this.#listFiles(this.#state.timeline);
+    this.#listFiles(this.#state.timeline);
   }
 
-  #listFiles(timeline: string): SpoolFile[] {
+  #listFiles(timeline: string): void {
     const directory = join(this.directory, timeline);
     mkdirSync(directory, { recursive: true });
     const files: SpoolFile[] = [];
@@ -377,7 +418,12 @@ export class Spool {
       const stats = statSync(path);
       files.push({ name, path, size: stats.size, capturedAtMs: stats.mtimeMs });
     }
-    return files.sort((a, b) => (a.name.maxTxid < b.name.maxTxid ? -1 : 1));
+    files.sort((a, b) => (a.name.maxTxid < b.name.maxTxid ? -1 : 1));
+    const newestStored = files.findLast(({ name }) => name.state === "stored");
+    const isCopy = (file: SpoolFile): boolean =>
+      file.name.state === "stored" && file !== newestStored;
+    this.#copies = files.filter(isCopy);
+    this.#files = files.filter((file) => !isCopy(file));
   }
 }
 

@@ -1,7 +1,7 @@
-import { join } from "node:path";
 import { invariant, ReplicationError } from "../errors.ts";
 import type { ResumeAction } from "../events.ts";
 import { nextTxid, type Txid, toTxid } from "../ltx/txid.ts";
+import { Catalog } from "../replica/catalog.ts";
 import { EpochLog, type EpochMode } from "../replica/epoch.ts";
 import type { EpochRecord, TimelinePosition } from "../replica/epoch-record.ts";
 import { Fenced } from "../replica/lease.ts";
@@ -155,7 +155,7 @@ class SessionStart {
   ): Promise<Session> {
     const first = await this.#firstPass(
       this.#local,
-      this.#outlook.highestTxid(plan.timeline),
+      this.#outlook.catalog(plan.timeline)?.highestTxid,
       parent ?? null,
     );
     const record =
@@ -390,15 +390,19 @@ class SessionStart {
     });
     const hasBase =
       parent === null || first.action === "snapshot" || this.#outlook.hasBase(timeline);
+    // Of a timeline that goes on, an unknown content must not look like none: its levels would begin again.
+    const known = this.#outlook.catalog(timeline);
+    invariant(known !== undefined || !continued || record === undefined, "what goes on is listed");
+    const catalog = known ?? new Catalog();
     return new Session({
       deps: this.#deps,
       spool: this.#spool,
       connections: this.#connections,
       capture: this.#capture,
-      holding: record && { record, mode: this.#mode },
+      holding: record && { record, mode: this.#mode, catalog },
       take: (signal) => claimLater(this.#deps, this.#spool, timeline, signal),
       firstPass: first.pass,
-      baseDirectory: hasBase ? undefined : join(this.#spool.directory, timeline),
+      lacksBase: !hasBase,
     });
   }
 }
@@ -427,7 +431,9 @@ async function claimLater(
   if (plan.action === "continue" && plan.timeline === timeline) {
     const { parent } = plan;
     const record = await takeNoted(deps, spool, mode, "writer", { timeline, parent }, request);
-    return { record, mode };
+    const catalog = outlook.catalog(timeline);
+    invariant(catalog !== undefined, "what goes on is listed");
+    return { record, mode, catalog };
   }
   if (plan.action === "begin" || newest === undefined)
     throw new StartAgain(`the store is back: ${"why" in plan ? plan.why : ""}`);

@@ -1,5 +1,5 @@
 import { ObjectStoreError, type RequestOptions } from "@vaultwarden-stream/object-store";
-import type { Txid } from "../ltx/txid.ts";
+import type { Catalog } from "../replica/catalog.ts";
 import { EpochLog, type EpochMode } from "../replica/epoch.ts";
 import type { EpochRecord, TimelinePosition } from "../replica/epoch-record.ts";
 import type { ReplicaRoot } from "../replica/replica.ts";
@@ -19,8 +19,8 @@ export interface Outlook {
   readonly isHeld: boolean;
   /** How an epoch is taken; undefined: the store did not answer, or the plan takes none. */
   readonly mode: EpochMode | undefined;
-  /** The newest TXID of a timeline in the store; undefined: it has none there, or the store did not answer. */
-  highestTxid(timeline: string): Txid | undefined;
+  /** The files of a timeline, listed for this start: ours and the head's were. Undefined: it was not, or the store did not answer. */
+  catalog(timeline: string): Catalog | undefined;
   /** Whether the timeline restores by itself. */
   hasBase(timeline: string): boolean;
   /** Whether exactly this position restores. */
@@ -130,7 +130,7 @@ export async function readOutlook(
         stranger: undefined,
         isHeld: false,
         mode: undefined,
-        highestTxid: () => undefined,
+        catalog: () => undefined,
         hasBase: () => true,
         restores: async () => false,
         newestTimestampMs: 0,
@@ -151,7 +151,7 @@ function seen(
   request: RequestOptions,
 ): Omit<Outlook, "plan" | "planIfPresent" | "stranger" | "isHeld" | "mode"> {
   return {
-    highestTxid: (timeline) => view.catalog(timeline)?.highestTxid,
+    catalog: (timeline) => view.catalog(timeline),
     hasBase: (timeline) =>
       view.catalog(timeline)?.files.some(({ minTxid }) => minTxid === 1n) === true,
     restores: (position) => view.restores(root, position, request),

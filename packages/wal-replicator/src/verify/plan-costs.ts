@@ -1,7 +1,9 @@
-import { ancestorsOf, type TimelineListing } from "../list-replica.ts";
+import type { TimelineListing } from "../list-replica.ts";
 import type { Txid } from "../ltx/txid.ts";
+import { lineFiles } from "../maintain/line-files.ts";
 import { type RecoveryPoint, recoveryPoints } from "../recovery-points.ts";
 import type { ReplicaFile } from "../replica/catalog.ts";
+import type { LevelGap } from "./plan-chain.ts";
 
 /** Instants that cannot be restored. A restore to a time between `from` and `to` gives the state of `from`, or none. */
 export interface InstantsLost {
@@ -64,15 +66,39 @@ export class Costs {
     };
   }
 
+  /** What a gap within one level costs that other levels bridge: the states between their ends. Nothing, where another level has them all. */
+  ofThinned({ level, minTxid, maxTxid }: LevelGap, timeline: string): InstantsLost[] {
+    const points = this.#whole.get(timeline) ?? [];
+    const inside = points.filter(({ txid }) => txid >= minTxid && txid <= maxTxid);
+    // At level 0 each TXID is a state; of a file of a higher level only its end is, and the gap ends with one.
+    const isWhole =
+      level === 0
+        ? BigInt(inside.length) === maxTxid - minTxid + 1n
+        : inside.at(-1)?.txid === maxTxid;
+    if (isWhole) return [];
+    const before = points.findLast(({ txid }) => txid < minTxid);
+    const after = points.find(({ txid }) => txid >= minTxid);
+    return [{ timeline, from: before?.at ?? null, to: after?.at ?? null, pointCount: 0 }];
+  }
+
+  /** What is lost with a timeline that nobody finds: every state that a file of it ends at. */
+  ofTimeline(timeline: string): InstantsLost[] {
+    const ends = new Set(this.#filesOf(timeline).map(({ maxTxid }) => maxTxid));
+    return [{ timeline, from: null, to: null, pointCount: ends.size }];
+  }
+
+  /** Ends of a timeline's own files that nothing reaches, ascending. */
+  unreachable(timeline: string): ReplicaFile[] {
+    const reached = new Set((this.#whole.get(timeline) ?? []).map(({ txid }) => txid));
+    return this.#filesOf(timeline)
+      .filter(({ maxTxid }) => !reached.has(maxTxid))
+      .toSorted((a, b) => (a.maxTxid < b.maxTxid ? -1 : 1));
+  }
+
   #points(timeline: string, without: ReadonlySet<string> = new Set()): RecoveryPoint[] {
-    const ancestors = ancestorsOf(timeline, (name) => this.#find(name)?.parent ?? null);
-    const inherited = ancestors.flatMap((part) =>
-      this.#filesOf(part.timeline).filter(({ maxTxid }) => maxTxid <= part.txid),
-    );
-    const usable = [...this.#filesOf(timeline), ...inherited].filter(
-      ({ key }) => !without.has(key),
-    );
-    return recoveryPoints(usable);
+    const parentOf = (name: string) => this.#find(name)?.parent ?? null;
+    const line = lineFiles(timeline, parentOf, (name) => this.#filesOf(name));
+    return recoveryPoints(line.filter(({ key }) => !without.has(key)));
   }
 
   #find(timeline: string): TimelineListing | undefined {

@@ -15,9 +15,37 @@ export function isInSubset(key: string, { n, t }: Subset): boolean {
   return createHash("sha256").update(key).digest().readUInt32BE() % t === n - 1;
 }
 
+/**
+ * The order in which files are read, with another beginning: by a digest of their keys, which does not change when files come and go. So
+ * reading that stops somewhere is continued there, by another run.
+ *
+ * @param startAt - 8 hex digits; undefined: the beginning.
+ */
+export function inReadingOrder<T extends { readonly key: string }>(
+  files: readonly T[],
+  startAt: string | undefined,
+): T[] {
+  const ordered = files
+    .map((file) => ({ file, place: placeOf(file.key) }))
+    .sort((a, b) => (a.place === b.place ? 0 : a.place < b.place ? -1 : 1));
+  const before = ordered.filter(({ place }) => startAt !== undefined && place < startAt);
+  return [...ordered.slice(before.length), ...before].map(({ file }) => file);
+}
+
+/** 8 hex digits. */
+export function placeOf(key: string): string {
+  return createHash("sha256").update(key).digest("hex").slice(0, 8);
+}
+
 /** What reading a file to its end has shown. */
 export type FileFinding =
-  | { readonly state: "sound" }
+  | {
+      readonly state: "sound";
+      /** Who wrote it, as the object says; undefined: it does not. */
+      readonly epochNonce: string | undefined;
+      /** By the writer's clock and by the store's. */
+      readonly written: { readonly at: Date; readonly modified: Date };
+    }
   /** Its bytes are not what its name and its checksums say. */
   | { readonly state: "damaged"; readonly message: string }
   /** The store says that it is not there. Retention may have removed it since it was listed. */
@@ -27,21 +55,31 @@ export type FileFinding =
  * Reads files to their end, a few at a time, and checks everything that a file says about itself: structure, every page, checksum.
  * In memory is a piece of each.
  *
+ * @returns findings of the first of them; of all, unless the time was over.
  * @throws errors of the store as they are, apart from "not found": nothing is known about a file that could not be read.
  */
 export async function readFiles(
   store: ObjectStore,
   files: readonly ReplicaFile[],
-  options: { readonly signal?: AbortSignal; readonly onFile?: (file: ReplicaFile) => void } = {},
+  options: {
+    readonly signal?: AbortSignal;
+    /** Asked before each file but the first: whether there is time for it. */
+    readonly hasTime?: () => boolean;
+    readonly onFile?: (file: ReplicaFile) => void;
+  } = {},
 ): Promise<ReadonlyMap<string, FileFinding>> {
-  const { onFile } = options;
+  const { onFile, hasTime = () => true } = options;
   const failed = new AbortController();
   const signal =
     options.signal === undefined ? failed.signal : AbortSignal.any([options.signal, failed.signal]);
   const findings = new Map<string, FileFinding>();
-  const next = files.values();
+  let begun = 0;
   const work = async (): Promise<void> => {
-    for (const file of next) {
+    for (;;) {
+      const file = files[begun];
+      // What takes longer than the limit all alone gets read too, or no run would ever come to the next.
+      if (file === undefined || (begun > 0 && !hasTime())) return;
+      begun += 1;
       signal.throwIfAborted();
       findings.set(file.key, await readFile(store, file, signal));
       onFile?.(file);
@@ -75,7 +113,9 @@ async function readFile(
         message: "the rolling checksum kept with it is not 16 hex digits",
       };
     }
-    return { state: "sound" };
+    const epochNonce = info.metadata?.["epoch-nonce"];
+    const { timestamp, lastModified: modified } = info;
+    return { state: "sound", epochNonce, written: { at: timestamp ?? modified, modified } };
   } catch (error) {
     if (error instanceof FormatError) return { state: "damaged", message: error.message };
     if (isNotFound(error)) return { state: "vanished" };

@@ -59,6 +59,7 @@ export async function tryRestore(
       maxTxid: txid ?? null,
       message: `the newest state cannot be restored: ${message}`,
       costs: [],
+      note: null,
     };
     return { trial: { outcome: "failed", message }, problems: [problem] };
   } finally {

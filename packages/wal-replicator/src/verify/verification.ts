@@ -16,6 +16,8 @@ export interface ReplicaVerification {
   /** Read to their end. */
   readonly filesRead: number;
   readonly bytesRead: number;
+  /** Where reading stopped because the time was over: the next run goes on from there with `startAt`. Null: it did not stop. */
+  readonly stoppedAt: string | null;
   /** Null: none was asked for, or only branches have files. */
   readonly restore: TrialRestore | null;
 }
@@ -32,17 +34,20 @@ export interface TimelineVerification {
 }
 
 export interface VerifyProblem {
-  /** `damaged`: a file is not what was written. `lost`: TXIDs that are not there. `not-restored`: the trial restore has failed. */
+  /** `damaged`: an object is not what was written. `lost`: it is not there, or TXIDs are not. `not-restored`: the trial restore has failed. */
   readonly kind: "damaged" | "lost" | "not-restored";
-  readonly timeline: string;
-  /** Of the damaged object, or where the restore has failed. Null: what is missing has no name any more. */
+  /** Null: nobody knows which, or it is about none. */
+  readonly timeline: string | null;
+  /** Of the bad object, or where the restore has failed. Null: what is missing has no name any more. */
   readonly key: string | null;
   readonly level: number | null;
   readonly minTxid: Txid | null;
   readonly maxTxid: Txid | null;
   readonly message: string;
-  /** Empty: other files make up for it. */
+  /** Empty: no instant. */
   readonly costs: readonly InstantsLost[];
+  /** What it costs instead, or why it costs nothing; null where `costs` says it, or nobody knows. */
+  readonly note: string | null;
 }
 
 export type TrialRestore =

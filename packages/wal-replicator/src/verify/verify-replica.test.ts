@@ -1,4 +1,5 @@
 import {
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -18,7 +19,8 @@ import { type Txid, toTxid } from "../ltx/txid.ts";
 import { replicate } from "../replicate.ts";
 import { restore } from "../restore-replica.ts";
 import { badFiles, describeTimelines } from "./plan-verification.ts";
-import { isInSubset } from "./read-files.ts";
+import { inReadingOrder, isInSubset } from "./read-files.ts";
+import type { ReplicaVerification } from "./verification.ts";
 import { type VerifyReplicaOptions, verifyReplica } from "./verify-replica.ts";
 
 let directory: string;
@@ -123,7 +125,7 @@ describe("a sound replica", () => {
       // The lease of a writer that is gone ages, by the store's clock.
       const listing = await listReplica({ replica });
       const epochs = listing.epochs.map((epoch) => ({ ...epoch, leaseAgeMs: 600_000 }));
-      const [gone] = describeTimelines({ ...listing, epochs }, undefined);
+      const [gone] = describeTimelines({ ...listing, epochs }, []);
       expect(gone?.segments.at(-1)).toMatchObject({ state: "delayed", minTxid: txid + 1n });
     } finally {
       await stop();
@@ -184,10 +186,14 @@ describe("rot", () => {
     const old = await stream("a", 2);
     const at = toTxid(2);
     await restore({ replica, target: join(directory, "b"), txid: at });
-    const { timeline } = await stream("b", 1);
-    // The branch has its own base by now, so that the head does not need its parent.
+    const { timeline, stop } = await stream("b", 1, "running");
+    // The branch has its own base then, so that the head does not need its parent.
     const level = join(replica, timeline, "ltx", "9");
-    const base = join(level, readdirSync(level).find((name) => /\.ltx$/.test(name)) ?? "");
+    const bases = (): string[] =>
+      existsSync(level) ? readdirSync(level).filter((name) => /^[0-9a-f-]+\.ltx$/.test(name)) : [];
+    await expect.poll(bases).toHaveLength(1);
+    await stop();
+    const base = join(level, bases()[0] ?? "");
     const bytes = readFileSync(base);
     bytes.writeUInt8(bytes.readUInt8(bytes.length - 1) ^ 1, bytes.length - 1);
     writeFileSync(base, bytes);
@@ -234,11 +240,43 @@ describe("an object that was removed", () => {
     try {
       rmSync(ltxFiles(timeline).at(-1) ?? "");
       expect((await verify({ isQuick: true })).isSound).toBe(true);
-      const { problems } = await verify({ isQuick: true, confirmed: { timeline, txid } });
+      const { problems } = await verify({ isQuick: true, confirmed: [{ timeline, txid }] });
       expect(problems).toMatchObject([{ kind: "lost", minTxid: txid, maxTxid: txid }]);
     } finally {
       await stop();
     }
+  });
+
+  it("is missed at the end too, if its writer's lease says that it was stored", async () => {
+    const { timeline, txid } = await stream("a", 2);
+    rmSync(join(replica, "epochs", "00000001.released.json"));
+    rmSync(ltxFiles(timeline).at(-1) ?? "");
+    const { problems } = await verify({ isQuick: true });
+    expect(problems).toMatchObject([
+      { kind: "lost", timeline, minTxid: txid, maxTxid: txid },
+      { kind: "lost", key: "epochs/00000001.released.json" },
+    ]);
+  });
+
+  it("is no loss if retention removed the rest of a line that nothing comes from any more", async () => {
+    const old = await stream("a", 3);
+    await restore({ replica, target: join(directory, "b"), txid: toTxid(2) });
+    await stream("b", 1);
+    const tail = ltxFiles(old.timeline).slice(2);
+    for (const path of tail) rmSync(path);
+    // Its release says that it had more.
+    const lost = { kind: "lost", timeline: old.timeline, minTxid: 3n, maxTxid: old.txid };
+    expect((await verify({ isQuick: true })).problems).toMatchObject([lost]);
+    const later = Date.now() + 31 * 86_400_000;
+    expect((await verify({ isQuick: true, now: () => later })).problems).toEqual([]);
+    // Of the head's own line nothing may be missing, however old it is.
+    await restore({ replica, target: join(directory, "c") });
+    const head = await stream("c", 1);
+    rmSync(ltxFiles(head.timeline).at(-1) ?? "");
+    expect((await verify({ isQuick: true, now: () => later })).problems[0]).toMatchObject({
+      kind: "lost",
+      timeline: head.timeline,
+    });
   });
 
   it("is no loss if retention removed it while it was looked for", async () => {
@@ -273,6 +311,48 @@ it("reads everything in t runs, each file in one of them", async () => {
   }
   expect(read).toBe(all);
   expect([1, 2, 3].filter((n) => isInSubset("x", { n, t: 3 }))).toHaveLength(1);
+});
+
+it("reads what fits into its time, goes on where it stopped, and reads everything in a few runs", async () => {
+  await stream("a", 8);
+  const read = new Set<string>();
+  let startAt: string | null = null;
+  let runs = 0;
+  do {
+    const done: number[] = [];
+    // The clock goes on a second each time that it is asked, so that a run has time for some.
+    let nowMs = Date.now();
+    const verification: ReplicaVerification = await verify({
+      timeLimitMs: 3_000,
+      ...(startAt === null ? {} : { startAt }),
+      now: () => {
+        nowMs += 1_000;
+        return nowMs;
+      },
+      onProgress: ({ phase, bytesDone }) => phase === "reading" && done.push(bytesDone),
+    });
+    expect(verification).toMatchObject({ isSound: true, restore: { outcome: "proved" } });
+    expect(verification.filesRead).toBeGreaterThan(0);
+    expect(verification.filesRead).toBeLessThan(verification.fileCount);
+    expect(verification.bytesRead).toBe(done.at(-1));
+    for (const key of order(verification, startAt)) read.add(key);
+    startAt = verification.stoppedAt;
+    expect(startAt).toMatch(/^[0-9a-f]{8}$/);
+    runs += 1;
+  } while (runs < 8 && read.size < 9);
+  expect(read.size).toBe(9);
+  expect(runs).toBeGreaterThan(1);
+  expect((await verify({ startAt: "80000000" })).stoppedAt).toBeNull();
+  // Without time for any, one is read, or a large one would never be.
+  expect((await verify({ timeLimitMs: 0 })).filesRead).toBe(1);
+
+  function order({ filesRead }: ReplicaVerification, from: string | null): string[] {
+    const [timeline = ""] = readdirSync(replica).filter((name) => name.startsWith("0"));
+    const keys = ltxFiles(timeline).map((path) => ({ key: path.slice(replica.length + 1) }));
+    return inReadingOrder(keys, from ?? undefined)
+      .slice(0, filesRead)
+      .map(({ key }) => key);
+  }
 });
 
 it("fails with the store's own error, and takes it for no verdict", async () => {
