@@ -51,6 +51,11 @@ describe("SIGKILL in the birth of a timeline", () => {
         expect(await life.liveUntilKilled(), `${crashAt} was reached`).toBe(true);
       }
       expect(await life.start()).toBe(true);
+      if (crashAt === "base-written") {
+        await expect
+          .poll(() => life.engine.events.some(({ type }) => type === "base-stored"))
+          .toBe(true);
+      }
       await life.live(30);
       const { timeline, txid } = life.newest;
       expect(timeline).not.toBe(left.timeline);
