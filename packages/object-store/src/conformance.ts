@@ -469,6 +469,7 @@ export function defineConformanceTests(
         await expect(store.head("k", options)).rejects.toBe(reason);
         await expect(store.delete("k", options)).rejects.toBe(reason);
         await expect(store.deleteAll(["k"], options)).rejects.toBe(reason);
+        await expect(store.deleteAll([], options)).rejects.toBe(reason);
         await expect(collectPages(store.list("", options))).rejects.toBe(reason);
         expect(isOpened).toBe(false);
         expect(await listKeys(store, "")).toEqual(["k"]);

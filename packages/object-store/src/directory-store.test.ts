@@ -58,6 +58,15 @@ describe("DirectoryStore", () => {
     store = new DirectoryStore(root);
   });
 
+  it("leaves an object without metadata as it is when another of its size and time is refused", async () => {
+    const timestamp = new Date("2026-03-01T00:00:00.000Z");
+    await store.put("k", new Uint8Array([1]), { timestamp });
+    const metadata = { nonce: "2" };
+    const outcome = await store.putIfAbsent("k", new Uint8Array([2]), { timestamp, metadata });
+    expect(outcome).toBe("exists");
+    expect((await store.head("k")).metadata).toBeUndefined();
+  });
+
   describe("temporary files of killed writers", () => {
     const leftover = ".01234567-89ab-cdef-0123-456789abcdef.tmp";
     const dayMs = 24 * 60 * 60 * 1000;

@@ -189,6 +189,12 @@ export class DirectoryStore implements ObjectStore {
         metadata === undefined || time === undefined
           ? undefined
           : encodeSidecar({ size: bodySize(body), mtimeMs: time.getTime() }, metadata);
+      // Before the sidecar is placed: with the same size and millisecond it would be taken for that of the object that is there.
+      if (operation === "putIfAbsent" && (await isFile(path).catch(fail))) {
+        // It may be of an earlier attempt of ours that failed just here, and is taken for stored from now on.
+        await syncDirectory(dirname(path)).catch(fail);
+        return "exists";
+      }
       const [, sidecarInWaiting] = await Promise.all([
         file.sync(),
         sidecar === undefined ? undefined : placeSidecar(path, sidecar, hiddenNames),
@@ -207,7 +213,7 @@ export class DirectoryStore implements ObjectStore {
         hiddenNames.delete(sidecarInWaiting);
       }
       await Promise.all([
-        // Also if it exists: it may be of an earlier attempt of ours that failed just here, and is taken for stored from now on.
+        // Also if it exists, as above.
         syncDirectory(dirname(path)),
         // A sidecar of a replaced object of the same size and mtime would be taken for ours.
         outcome === "created" && sidecar === undefined
@@ -304,6 +310,14 @@ function toInfo(key: string, stats: Stats, sidecar: Uint8Array | undefined): Obj
     timestamp: new Date(mtimeMs),
     ...(metadata === undefined ? {} : { metadata }),
   };
+}
+
+async function isFile(path: string): Promise<boolean> {
+  return (await stat(path).catch(undefinedIfAbsent))?.isFile() === true;
+}
+
+function undefinedIfAbsent(error: unknown): undefined {
+  if (!isAbsence(error)) throw error;
 }
 
 async function linkIfAbsent(temporary: string, path: string): Promise<"created" | "exists"> {
