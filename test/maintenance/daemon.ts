@@ -182,7 +182,7 @@ export class Daemon {
   }
 
   /** Stores the vault's files as they are now. @throws what the store throws. */
-  async pushFiles(): Promise<void> {
+  async pushFiles(): Promise<true> {
     const { machine, record } = this;
     const { clock, storeFor } = this.#options;
     const time = new Date(clock.engineMs);
@@ -200,6 +200,7 @@ export class Daemon {
     const { timeline, epoch } = record;
     await log.commit({ timeline, epoch, txid, time, entries }, sent, undefined);
     blobs.setNamed(log.entries);
+    return true;
   }
 
   /** As the vault's daemon does it once a day. @returns what it said. */
@@ -317,7 +318,7 @@ export function rootOf(store: ObjectStore): ReplicaRoot {
 }
 
 /** Where a line branched off, as records have it. */
-export function positionOf({ parent }: Line): TimelinePosition | null {
+export function positionOf({ parent }: Pick<Line, "parent">): TimelinePosition | null {
   return parent === undefined ? null : { timeline: parent.line.name, txid: toTxid(parent.txid) };
 }
 

@@ -85,28 +85,67 @@ export class Files {
     return this.#manifests.get(timeline)?.at(-1)?.ref;
   }
 
-  /** Which manifest a restore to this moment would have taken if none had ever been deleted. */
-  chosenOnce(head: Line, atMs: number): ManifestRef | undefined {
-    return this.#lineage(head).findLast(({ timeMs }) => timeMs <= atMs)?.ref;
-  }
-
-  /** The files of a moment: of the manifest that is chosen for it, and of others what its rows name and it lacks. */
-  filesAt(head: Line, atMs: number, rows: Rows, isLive: boolean): Map<string, string> {
-    const lineage = this.#lineage(head).filter((known) => known.isLive || !isLive);
-    const chosen = lineage.findLast(({ timeMs }) => timeMs <= atMs);
-    const files = new Map(chosen?.files);
-    for (const [path, digest] of rows) {
-      if (files.get(path) === digest) continue;
-      if (lineage.some((known) => known.files.get(path) === digest)) files.set(path, digest);
-    }
-    return files;
-  }
-
-  #lineage(head: Line): KnownManifest[] {
-    return [...head.lineage()]
+  /** The manifests of a lineage. */
+  view(head: Line): FilesView {
+    const once = [...head.lineage()]
       .reverse()
       .flatMap(({ line, upTo }) =>
         (this.#manifests.get(line.name) ?? []).filter(({ txid }) => txid <= upTo),
       );
+    return new FilesView(once);
   }
+}
+
+/** What a restore of a lineage finds of the files. */
+export class FilesView {
+  /** All that ever were, in the order in which they were written. */
+  readonly #once: readonly KnownManifest[];
+  readonly #live: readonly KnownManifest[];
+
+  constructor(once: readonly KnownManifest[]) {
+    this.#once = once;
+    this.#live = once.filter(({ isLive }) => isLive);
+  }
+
+  /** Those that are there. */
+  get live(): ManifestRef[] {
+    return this.#live.map(({ ref }) => ref);
+  }
+
+  /** Which manifest a restore to this moment takes. */
+  chosen(atMs: number): ManifestRef | undefined {
+    return chooseFrom(this.#live, atMs)?.ref;
+  }
+
+  /** Which one it would have taken if none had ever been deleted. */
+  chosenOnce(atMs: number): ManifestRef | undefined {
+    return chooseFrom(this.#once, atMs)?.ref;
+  }
+
+  /** The files of a moment: of the manifest that is chosen for it, and of others what its rows name and it lacks. */
+  filesAt(atMs: number, rows: Rows): Map<string, string> {
+    const files = new Map(chooseFrom(this.#live, atMs)?.files);
+    for (const [path, digest] of rows) {
+      if (files.get(path) !== digest && has(this.#live, path, digest)) files.set(path, digest);
+    }
+    return files;
+  }
+
+  /** A row whose file a restore to this moment would have found once, and does not any more. */
+  lostFile(atMs: number, rows: Rows): string | undefined {
+    const files = chooseFrom(this.#live, atMs)?.files;
+    for (const [path, digest] of rows) {
+      if (files?.get(path) === digest || has(this.#live, path, digest)) continue;
+      if (has(this.#once, path, digest)) return path;
+    }
+    return undefined;
+  }
+}
+
+function chooseFrom(manifests: readonly KnownManifest[], atMs: number): KnownManifest | undefined {
+  return manifests.findLast(({ timeMs }) => timeMs <= atMs);
+}
+
+function has(manifests: readonly KnownManifest[], path: string, digest: string): boolean {
+  return manifests.some(({ files }) => files.get(path) === digest);
 }

@@ -45,6 +45,8 @@ export class Ledger implements StoreWatcher {
   readonly files: Files = new Files();
   /** What maintenance has stored and deleted so far: whether there is something to look at. */
   changes = 0;
+  /** LTX files deleted so far. */
+  deletes = 0;
   bytes = 0;
   readonly #options: LedgerOptions;
   readonly #timelines = new Map<string, Map<number, LedgerFile[]>>();
@@ -93,7 +95,9 @@ export class Ledger implements StoreWatcher {
     const files = this.levels(parts.timeline).get(parts.level) as LedgerFile[];
     const index = files.findIndex((file) => file.key === key);
     const [file] = files.splice(index, 1);
-    if (file !== undefined) this.#options.onDeleted(file);
+    if (file === undefined) return;
+    this.deletes += 1;
+    this.#options.onDeleted(file);
   }
 
   /** Of one timeline, live. */

@@ -21,18 +21,11 @@ export interface CapturedState {
 export class Line {
   readonly name: string;
   readonly parent: { readonly line: Line; readonly txid: number } | undefined;
-  /** It claims nothing. */
-  readonly isBranch: boolean;
   readonly #states: CapturedState[] = [];
 
-  constructor(
-    name: string,
-    parent?: { readonly line: Line; readonly txid: number },
-    isBranch = false,
-  ) {
+  constructor(name: string, parent?: { readonly line: Line; readonly txid: number }) {
     this.name = name;
     this.parent = parent;
-    this.isBranch = isBranch;
   }
 
   /** TXID of the first state of its own. */

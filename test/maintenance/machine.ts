@@ -13,6 +13,8 @@ export interface World {
   readonly nextPageId: () => number;
   /** Digest → bytes. */
   readonly contents: Map<string, Uint8Array>;
+  /** Of the commits, those that bring or take an attachment. */
+  readonly rowShare: number;
 }
 
 /** Where a machine begins. */
@@ -50,7 +52,7 @@ export class VaultMachine implements Machine {
   }
 
   commit(): void {
-    const { prng, clock } = this.#world;
+    const { prng, clock, rowShare } = this.#world;
     const isFirst = this.line.last === 0;
     const kind: CommitKind = isFirst ? "full-copy" : prng.pickWeighted(commitWeights);
     if (prng.chance(rowShare)) this.vault.changeRows(clock.nowMs);
@@ -91,5 +93,3 @@ export class VaultMachine implements Machine {
 }
 
 const commitWeights = { write: 900, grow: 60, shrink: 35, "full-copy": 5 } as const;
-/** Of the commits: those that bring or take an attachment. */
-const rowShare = 0.02;

@@ -59,11 +59,13 @@ export class ModelVault {
   /** A commit at this moment changes the rows; the files follow, or have just gone before. */
   changeRows(nowMs: number): void {
     const rows = new Map(this.#rows);
-    const isFull = rows.size >= fileCountMax || (rows.size > 5 && this.#prng.chance(0.45));
+    const isFull = rows.size >= fileCountMax || (rows.size > 2 && this.#prng.chance(0.45));
     const atMs =
       nowMs + this.#prng.integer(-2 * second, this.#prng.chance(0.1) ? 3 * minute : 5 * second);
     if (isFull) {
-      const path = this.#prng.pick([...rows.keys()]);
+      // Often the newest: what was there for a moment only is in few manifests.
+      const paths = [...rows.keys()];
+      const path = this.#prng.chance(0.5) ? (paths.at(-1) as string) : this.#prng.pick(paths);
       rows.delete(path);
       this.#planned = this.#planned.filter((change) => change.path !== path);
       this.#planned.push({ atMs, path, digest: undefined });

@@ -10,12 +10,20 @@ import {
   type TimelineFiles,
 } from "wal-replicator/internals";
 import { lineageOf, positionOf } from "./daemon.ts";
+import type { FilesView } from "./file-ledger.ts";
+import { LawBroken } from "./law-broken.ts";
 import { applyFiles, type Ledger, type LedgerFile } from "./ledger.ts";
 import type { CapturedState, Line } from "./line.ts";
 import { hashPages, sameHash } from "./model-database.ts";
 import type { Promises } from "./promises.ts";
 import { RestoreIndex } from "./restore-index.ts";
 import { hour, minute, second } from "./virtual-clock.ts";
+
+/** What a drill has restored. */
+export interface ProvenPoint {
+  readonly line: Line;
+  readonly txid: number;
+}
 
 /** What the referee looks at. */
 export interface Position {
@@ -26,7 +34,7 @@ export interface Position {
   /** Every timeline that has files, by name. */
   readonly lines: ReadonlyMap<string, Line>;
   readonly promises: Promises;
-  readonly proven: { readonly line: Line; readonly txid: number } | undefined;
+  readonly proven: ProvenPoint | undefined;
   /** Times around which uploads lagged or clocks were wrong: where a listing says no more than that, nobody can be precise there. */
   readonly isBlurred: (fromMs: number, toMs: number) => boolean;
   readonly listsTimestamps: boolean;
@@ -34,11 +42,6 @@ export interface Position {
 
 const instantsSampled = 20;
 const timesSampled = 8;
-
-/** A law does not hold. The simulation's seed says how to see it again. */
-export class LawBroken extends Error {
-  override readonly name = "LawBroken";
-}
 
 /**
  * Whether what is offered is there: restores from what really lies in the store, compared with what was really committed. By two ways: the instants
@@ -55,25 +58,36 @@ export class Referee {
     this.#prng = prng;
   }
 
+  /** What the engine says it offers, oldest first. */
+  offered({
+    head,
+    nowMs,
+    promises,
+  }: Pick<Position, "head" | "nowMs" | "promises">): OfferedInstant[] {
+    const files = lineOf(head.name, this.#timelines(head));
+    return offeredInstants(files, promises.current, nowMs);
+  }
+
   check(position: Position): void {
-    const { head, nowMs, promises } = position;
+    const { head } = position;
     const index = new RestoreIndex(this.#ledger, head);
-    const timelines = this.#timelines(position);
-    const line = lineOf(head.name, timelines);
-    const offered = offeredInstants(line, promises.current, nowMs);
-    this.#checkInstants(position, index, offered);
+    const timelines = this.#timelines(head);
+    const offered = this.offered(position);
+    const view = this.#ledger.files.view(head);
+    this.#checkInstants(position, index, view, offered);
     for (let count = 0; count < timesSampled; count += 1) this.#checkMoment(position, index);
     // Of a timeline without a file nobody restores.
     if (this.#ledger.levels(head.name).size > 0)
       this.#checkPlanner(position, index, timelines, offered);
     this.#checkProven(position);
     this.#checkDeadLines(position);
-    this.#checkFiles(position, offered);
+    this.#checkChoice(position, view, this.#prng.pick(offered));
   }
 
   #checkInstants(
     position: Position,
     index: RestoreIndex,
+    view: FilesView,
     offered: readonly OfferedInstant[],
   ): void {
     const { head, nowMs, promises } = position;
@@ -91,6 +105,7 @@ export class Referee {
       const what = `TXID ${txid} of ${head.name}, offered as of ${instant.at.toISOString()}`;
       if (plan === undefined) throw new LawBroken(`${what}: there is no way to it`);
       this.#checkRestore(plan, head.state(txid), what);
+      this.#checkFiles(position, view, instant);
       // Whoever begins now may take so long; less what our clock may be wrong without its being noticed.
       this.#ledger.reads(
         plan,
@@ -119,10 +134,7 @@ export class Referee {
     const inForce = head.newestBefore(windowMs - (listsTimestamps ? 0 : uploadMs));
     const newest = head.newestBefore(atMs);
     if (inForce === undefined || newest === undefined) return;
-    const newestStored = Math.min(newest.txid, storedTxid);
-    const plan = listsTimestamps
-      ? index.plan({ beforeMs: atMs })
-      : index.plan({ upToTxid: newestStored });
+    const plan = index.plan({ beforeMs: atMs });
     const what = `${new Date(atMs).toISOString()}, ${Math.round(ageMs / minute)} min ago`;
     if (plan === undefined) throw new LawBroken(`${what}: nothing can be restored`);
     const reached = (plan.at(-1) as LedgerFile).max;
@@ -141,13 +153,14 @@ export class Referee {
 
   /** The engine's planner finds the same as ours. */
   #checkPlanner(
-    { head, lines }: Position,
+    { head, lines, listsTimestamps }: Position,
     index: RestoreIndex,
     timelines: ReadonlyMap<string, TimelineFiles>,
     offered: readonly OfferedInstant[],
   ): void {
     const instant = this.#prng.pick(offered);
-    const isByTime = this.#prng.chance(0.5);
+    // By time the engine asks the store for more than a listing, where that says too little.
+    const isByTime = listsTimestamps && this.#prng.chance(0.5);
     const before = new Date(instant.at.getTime() + 1);
     const planning = planLineage(
       isByTime ? { timeline: head.name, before } : { timeline: head.name, txid: instant.txid },
@@ -207,33 +220,32 @@ export class Referee {
     }
   }
 
-  /** Each offered instant has the files that it would have if nothing had ever been deleted. */
-  #checkFiles(position: Position, offered: readonly OfferedInstant[]): void {
+  /** The instant has the files that it would have if nothing had ever been deleted. */
+  #checkFiles(position: Position, view: FilesView, instant: OfferedInstant): void {
     const { head, listsTimestamps, promises } = position;
-    const { files } = this.#ledger;
-    const lineage = lineageOf(head);
-    for (let count = 0; count < instantsSampled / 2; count += 1) {
-      const instant = count === 0 ? (offered[0] as OfferedInstant) : this.#prng.pick(offered);
-      const atMs = instant.at.getTime();
-      // Of files nothing is promised beyond what an earlier policy kept.
-      if (instant.ageMs > (promises.keepMs(atMs).at(-1) as number)) continue;
-      const what = `the files of TXID ${instant.txid}, offered as of ${instant.at.toISOString()}`;
-      // A listing that tells when files were stored dates an instant by its merged file, which came later and comes later still.
-      if (listsTimestamps) {
-        const found = nameOf(chooseManifest(files.live(), lineage, instant.at));
-        const once = nameOf(files.chosenOnce(head, atMs));
-        if (found !== once)
-          throw new LawBroken(`${what}: ${found} is chosen, and once was ${once}`);
-      }
-      const { rows } = head.state(Number(instant.txid));
-      const now = files.filesAt(head, atMs, rows, true);
-      const once = files.filesAt(head, atMs, rows, false);
-      for (const [path, digest] of rows) {
-        if (once.get(path) === digest && now.get(path) !== digest) {
-          throw new LawBroken(`${what}: ${path}, which its rows name, is in no manifest any more`);
-        }
+    const atMs = instant.at.getTime();
+    // Of files nothing is promised beyond what an earlier policy kept.
+    if (instant.ageMs > (promises.keepMs(atMs).at(-1) as number)) return;
+    const what = `the files of TXID ${instant.txid}, offered as of ${instant.at.toISOString()}`;
+    // A listing that tells when files were stored dates an instant by its merged file, which came later and comes later still.
+    if (listsTimestamps) {
+      const found = view.chosen(atMs);
+      const once = view.chosenOnce(atMs);
+      if (found !== once) {
+        throw new LawBroken(`${what}: ${nameOf(found)} is chosen, and once was ${nameOf(once)}`);
       }
     }
+    const lost = view.lostFile(atMs, head.state(Number(instant.txid)).rows);
+    if (lost === undefined) return;
+    throw new LawBroken(`${what}: ${lost}, which its rows name, is in no manifest any more`);
+  }
+
+  /** The engine chooses manifests as we do. */
+  #checkChoice({ head }: Position, view: FilesView, { at }: OfferedInstant): void {
+    const found = nameOf(chooseManifest(view.live, lineageOf(head), at));
+    const own = nameOf(view.chosen(at.getTime()));
+    if (found !== own)
+      throw new LawBroken(`chooseManifest for ${at.toISOString()}: ${found}, not ${own}`);
   }
 
   #checkRestore(
@@ -250,7 +262,7 @@ export class Referee {
     }
   }
 
-  #timelines({ head }: Position): Map<string, TimelineFiles> {
+  #timelines(head: Line): Map<string, TimelineFiles> {
     const timelines = new Map<string, TimelineFiles>();
     for (const { line } of head.lineage()) {
       const timeline = line.name;

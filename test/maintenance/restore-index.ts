@@ -39,7 +39,7 @@ export class RestoreIndex {
     const txid = target.txid ?? target.upToTxid ?? Number.POSITIVE_INFINITY;
     const { beforeMs = Number.POSITIVE_INFINITY } = target;
     const isEligible = (file: LedgerFile): boolean =>
-      file.max <= txid && file.createdAt.getTime() < beforeMs;
+      file.max <= txid && file.timestampMs < beforeMs;
     const plan: LedgerFile[] = [];
     const base = this.levels.get(snapshotLevel)?.findLast(isEligible);
     if (base !== undefined) plan.push(base);

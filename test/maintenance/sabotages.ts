@@ -155,7 +155,17 @@ export const sabotages: readonly Mutation[] = [
     "for (const ref of inForceAt(ordered, [horizon, ...moments])) kept.add(ref);",
     "",
   ),
-  inPrune("a blob goes whoever names it", "return !named.has(sha256) && seenAt", "return seenAt"),
+  {
+    name: "a blob goes whoever names it",
+    edits: [
+      edit("file-sync/src/plan-prune.ts", "return !named.has(sha256) && seenAt", "return seenAt"),
+      edit(
+        "file-sync/src/prune.ts",
+        "blobs.filter(({ sha256 }) => !this.#named.has(sha256))",
+        "blobs",
+      ),
+    ],
+  },
   inPrune(
     "the one manifest that has a file may go",
     "if (isAlone) this.#note(ref, manifest);\n        else remove.push(ref);",

@@ -60,8 +60,7 @@ export const beginMs: number = Date.UTC(2026, 5, 1);
 export function makeScenario(seed: number, days: number, density: Density): Scenario {
   const prng = createPrng(seed);
   const scale = density === "dense" ? 1 : prng.pick([24, 48, 96]);
-  const policy =
-    density === "dense" ? defaultMaintenancePolicy : scaledPolicy(scale, prng.pick([0.5, 0.5, 20]));
+  const policy = density === "dense" ? defaultMaintenancePolicy : scaledPolicy(prng, scale);
   const endMs = beginMs + days * day;
   return {
     seed,
@@ -77,12 +76,13 @@ export function makeScenario(seed: number, days: number, density: Density): Scen
 }
 
 /** The default policy with every time divided, as far as the levels' windows allow it: the finest stays as it is. */
-function scaledPolicy(scale: number, snapshotGrowth: number): MaintenancePolicy {
+function scaledPolicy(prng: Prng, scale: number): MaintenancePolicy {
   const [first = 0, secondLevel = 0] = defaultMaintenancePolicy.levelIntervalsMs;
   const { keepMs, snapshotIntervalMs, snapshotAtLeastMs } = defaultMaintenancePolicy;
   const retentionMs = (keepMs.at(-1) as number) / scale;
   return {
-    levelIntervalsMs: [first, secondLevel, 15 * minute],
+    // The longer one is longer than the grace: files that were merged together can be of different standing.
+    levelIntervalsMs: [first, secondLevel, prng.pick([15 * minute, hour])],
     keepMs: [
       10 * minute,
       hour,
@@ -91,7 +91,7 @@ function scaledPolicy(scale: number, snapshotGrowth: number): MaintenancePolicy 
     ],
     snapshotIntervalMs: Math.max(hour, snapshotIntervalMs / scale),
     snapshotAtLeastMs: Math.max(2 * hour, snapshotAtLeastMs / scale),
-    snapshotGrowth,
+    snapshotGrowth: prng.pick([0.5, 0.5, 20]),
     graceMs: 20 * minute,
   };
 }
@@ -158,7 +158,9 @@ function makeTrouble(
     case "skew": {
       const skewMs =
         prng.pick([-1, 1]) * prng.integer(10 * second, prng.chance(0.5) ? 4 * minute : 40 * minute);
-      return { kind, atMs, endMs: lasting(10 * minute, day), skewMs };
+      // Longer than any look at the store's clock takes.
+      const [fromMs, toMs] = scale === 1 ? [10 * minute, day] : [5 * minute * scale, hour * scale];
+      return { kind, atMs, endMs: lasting(fromMs, toMs), skewMs };
     }
     case "no-drill":
       return { kind, atMs, endMs: lasting(2 * day, 40 * day) };

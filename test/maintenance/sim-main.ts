@@ -5,7 +5,7 @@ import { Simulation } from "./simulation.ts";
 /**
  * Runs seeds one after the other, each printed as a line of JSON. Ends with 1 at the first one in which a law does not hold:
  *
- *     node --conditions=@vaultwarden-stream/source test/maintenance/sim-main.ts --density sparse --days 2 --seed 17
+ *     node --conditions=@vaultwarden-stream/source test/maintenance/sim-main.ts --density sparse --days 2 --seed 17 --verbose
  */
 const { values } = parseArgs({
   options: {
@@ -21,7 +21,8 @@ const days = Number(values.days);
 for (let index = 0; index < Number(values.seeds); index += 1) {
   const seed = (Number(values.seed) + index) >>> 0;
   const scenario = makeScenario(seed, days, density);
-  using simulation = new Simulation(scenario);
+  const log = values.verbose ? (line: string) => process.stderr.write(`${line}\n`) : undefined;
+  using simulation = new Simulation(scenario, log);
   const startedMs = performance.now();
   try {
     const result = await simulation.run();

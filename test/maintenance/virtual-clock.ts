@@ -49,3 +49,8 @@ export const second = 1_000;
 export const minute: number = 60 * second;
 export const hour: number = 60 * minute;
 export const day: number = 24 * hour;
+
+/** For messages. */
+export function ago(ms: number): string {
+  return ms > 2 * day ? `${(ms / day).toFixed(1)} days` : `${(ms / minute).toFixed(0)} min`;
+}

@@ -4,6 +4,8 @@ import {
   type ObjectBody,
   type ObjectInfo,
   type ObjectStore,
+  ObjectStoreError,
+  type ObjectStoreProperties,
   type PutOptions,
   type RequestOptions,
 } from "@vaultwarden-stream/object-store";
@@ -24,6 +26,13 @@ export interface StoreWatcher {
   deleted(key: string): void;
 }
 
+export interface WatchedStoreOptions {
+  /** As a directory does; S3 lists when an object was stored, and no more. */
+  readonly listsTimestamps: boolean;
+  /** Whether a request to delete many, of which this is the first, is broken off after half of them. */
+  readonly breaksOff: (key: string) => boolean;
+}
+
 /**
  * The store of a simulation: in memory, by the virtual clock, and watched. What nobody sees is seen here: a write whose answer was
  * lost, and a delete by a process that is dead now.
@@ -31,14 +40,20 @@ export interface StoreWatcher {
 export class WatchedStore extends MemoryStore {
   readonly #clock: VirtualClock;
   readonly #watcher: StoreWatcher;
-  readonly #listsTimestamps: boolean;
+  readonly #options: WatchedStoreOptions;
+  override readonly properties: ObjectStoreProperties;
 
-  /** @param listsTimestamps - as a directory does; S3 lists when an object was stored, and no more. */
-  constructor(clock: VirtualClock, watcher: StoreWatcher, listsTimestamps: boolean) {
+  constructor(clock: VirtualClock, watcher: StoreWatcher, options: WatchedStoreOptions) {
     super({ now: () => new Date(clock.nowMs) });
     this.#clock = clock;
     this.#watcher = watcher;
-    this.#listsTimestamps = listsTimestamps;
+    this.#options = options;
+    this.properties = {
+      kind: options.listsTimestamps ? "memory" : "s3",
+      location: "memory:",
+      listingSorted: true,
+      createIfAbsent: "atomic",
+    };
   }
 
   override async put(key: string, body: ObjectBody, options: PutOptions = {}): Promise<void> {
@@ -65,7 +80,7 @@ export class WatchedStore extends MemoryStore {
       yield page.map(({ timestamp, ...info }) => ({
         ...info,
         storeTime,
-        ...(timestamp === undefined || !this.#listsTimestamps ? {} : { timestamp }),
+        ...(timestamp === undefined || !this.#options.listsTimestamps ? {} : { timestamp }),
       }));
     }
   }
@@ -73,6 +88,18 @@ export class WatchedStore extends MemoryStore {
   override async delete(key: string, options: RequestOptions = {}): Promise<void> {
     await super.delete(key, options);
     this.#watcher.deleted(key);
+  }
+
+  override async deleteAll(keys: readonly string[], options: RequestOptions = {}): Promise<void> {
+    const [first] = keys;
+    if (first === undefined || keys.length < 2 || !this.#options.breaksOff(first)) {
+      return await super.deleteAll(keys, options);
+    }
+    const half = Math.floor(keys.length / 2);
+    await super.deleteAll(keys.slice(0, half), options);
+    const leftKeys = keys.slice(half);
+    const details = { operation: "deleteAll", key: first, leftKeys };
+    throw new ObjectStoreError("STORE_FAILED", `${leftKeys.length} objects are left`, details);
   }
 
   async #stored(key: string, body: ObjectBody, options: PutOptions): Promise<void> {

@@ -4,7 +4,7 @@ import { day, hour, minute, second } from "./virtual-clock.ts";
 
 /**
  * When the next commit comes. Dense: in working hours bursts of a commit a second, some minutes apart; single commits at night and on
- * Sundays. Sparse: a commit or a few every half hour, with long pauses and an odd burst that is more than one merge takes.
+ * Sundays. Sparse: a commit or a few every hour, with long pauses and an odd burst that is more than one merge takes.
  */
 export class Workload {
   readonly #prng: Prng;
@@ -24,7 +24,7 @@ export class Workload {
     }
     if (this.#density === "sparse") {
       if (prng.chance(0.4)) this.#burstLeft = prng.chance(0.01) ? 150 : prng.integer(1, 8);
-      return nowMs + second + this.#pause(prng.chance(0.03) ? 4 * hour : 30 * minute);
+      return nowMs + second + this.#pause(prng.chance(0.03) ? 4 * hour : 50 * minute);
     }
     const hourOfDay = (nowMs % day) / hour;
     const weekday = new Date(nowMs).getUTCDay();
