@@ -2,7 +2,7 @@ import { join } from "node:path";
 import type { ObjectStore } from "@vaultwarden-stream/object-store";
 import type { Prng } from "@vaultwarden-stream/testkit";
 import type { EpochMode, EpochRecord } from "wal-replicator/internals";
-import { type Departure, departFrom, txidBefore } from "./departure.ts";
+import { type Departure, departFrom } from "./departure.ts";
 import { type Begun, makeRecord } from "./epoch-records.ts";
 import type { Ledger } from "./ledger.ts";
 import { Life, type LifeOptions } from "./life.ts";
@@ -123,8 +123,8 @@ export class Fleet {
   async storeBranch(commits: number, lostCommits: number): Promise<void> {
     const { world, ledger } = this.#options;
     const { line, storedTxid } = this.#machine;
-    const txid = txidBefore(this.#machine, lostCommits, world.clock.nowMs);
-    const departure = storedTxid === 0 ? undefined : departFrom(ledger, line, txid);
+    const upToTxid = Math.max(1, storedTxid - lostCommits);
+    const departure = storedTxid === 0 ? undefined : departFrom(ledger, line, upToTxid);
     if (departure === undefined) return;
     const { parent, begin }: Departure = departure;
     const machine = new VaultMachine(world, unborn(parent), begin);
