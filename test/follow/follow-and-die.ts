@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect } from "vitest";
-import { listReplica } from "wal-replicator";
+import { listReplica, type ReplicaFile } from "wal-replicator";
 import { FollowedLife } from "./followed-life.ts";
 
 export interface FollowAndDie {
@@ -30,8 +30,11 @@ export async function followAndDie(
   life.startFollower();
   life.startReader();
   const perRound = Math.ceil(transactions / rounds);
-  const special = prng.shuffle(Array.from({ length: rounds }, (_, round) => round));
-  const [vacuumAt, shrinkAt, firstTakeOverAt, secondTakeOverAt] = special;
+  const order = prng.shuffle(Array.from({ length: rounds }, (_, round) => round));
+  const [vacuumAt, shrinkAt] = order;
+  // The last writer lives for long enough that there is something to remove.
+  const [firstTakeOverAt, secondTakeOverAt] = order.filter((round) => round < rounds / 2);
+  const snapshotAt = Math.floor((rounds * 3) / 4);
   for (let round = 0; round < rounds; round += 1) {
     for (let done = 0; done < perRound; ) {
       const burst = Math.min(perRound - done, prng.integer(1, 30));
@@ -50,6 +53,7 @@ export async function followAndDie(
       if (prng.chance(0.5)) await life.flush();
       await life.takeOver();
     }
+    if (round === snapshotAt) await life.snapshot();
     // A process takes a second to start: most of them are given the time to do something before they are killed.
     const patience = prng.chance(0.8) ? prng.integer(1, 15) : 0;
     for (let count = 0; !life.hasFollowed(patience) && count < 1_000; count += 1) {
@@ -71,12 +75,21 @@ export async function followAndDie(
 
 async function readLevels(replica: string): Promise<FollowAndDie["levels"]> {
   const { timelines } = await listReplica({ replica });
-  const levels = timelines.flatMap(({ levels: own, parent }) =>
-    own.map((level) => ({ ...level, begin: (parent?.txid ?? 0n) + 1n })),
-  );
+  const levels = timelines.flatMap((timeline) => timeline.levels.map(({ level }) => level));
   return {
-    hasMerged: levels.some(({ level }) => level > 0 && level < 9),
-    hasSnapshot: levels.some(({ level }) => level === 9),
-    isPruned: levels.some(({ level, minTxid, begin }) => level === 0 && minTxid > begin),
+    hasMerged: levels.some((level) => level > 0 && level < 9),
+    hasSnapshot: levels.includes(9),
+    isPruned: timelines.some(({ files, parent }) => hasHole(files, parent?.txid ?? 0n)),
   };
+}
+
+/** Whether level 0 has less than it had. The copy that a timeline began with may be there for long. */
+function hasHole(files: readonly ReplicaFile[], begin: bigint): boolean {
+  let end = begin;
+  for (const { level, minTxid, maxTxid } of files) {
+    if (level !== 0) continue;
+    if (minTxid > end + 1n) return true;
+    end = maxTxid;
+  }
+  return false;
 }

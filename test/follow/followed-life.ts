@@ -92,6 +92,11 @@ export class FollowedLife implements AsyncDisposable {
     return formatTxid((await (this.#engine as Engine).flush()).txid);
   }
 
+  /** After which what nobody can ask for any more is removed. */
+  async snapshot(): Promise<void> {
+    await (this.#engine as Engine).snapshot();
+  }
+
   startReader(): void {
     this.#reader = startTypeScriptChild(readerEntry, { arguments: [this.copy] });
   }

@@ -1,5 +1,7 @@
+import { closeSync, fsync, openSync } from "node:fs";
 import { open, readFile, rename } from "node:fs/promises";
 import { dirname } from "node:path";
+import { promisify } from "node:util";
 
 /** Replaces a small file as a whole: temporary name, fsync, rename, fsync of the directory. Durable when it resolves. */
 export async function writeWhole(
@@ -27,6 +29,12 @@ export async function readIfExists(path: string): Promise<Buffer | undefined> {
 }
 
 export async function syncDirectory(path: string): Promise<void> {
-  await using directory = await open(path, "r");
-  await directory.sync();
+  const descriptor = openSync(path, "r");
+  try {
+    await sync(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
 }
+
+const sync = promisify(fsync);

@@ -415,11 +415,15 @@ export class S3Client {
       bodyError = error;
       ending.abort();
     });
+    const either =
+      signal === undefined || stream === undefined
+        ? (signal ?? ending.signal)
+        : AbortSignal.any([signal, ending.signal]);
     try {
       const answer = await this.#direct.send({
         ...request,
         body: stream ?? content?.bytes,
-        signal: signal === undefined ? ending.signal : AbortSignal.any([signal, ending.signal]),
+        signal: either,
         timeoutMs:
           this.#settings.timeouts.answerMs +
           Math.round(((content?.size ?? 0) / uploadBytesPerSecondMin) * 1000),

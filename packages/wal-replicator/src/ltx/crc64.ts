@@ -74,7 +74,12 @@ export class PageHasher {
 
   /** @param pageSize - in bytes, a multiple of 8. */
   constructor(pageSize: number) {
-    this.#advance = advanceTable(pageSize);
+    let table = advanceTables.get(pageSize);
+    if (table === undefined) {
+      table = advanceTable(pageSize);
+      advanceTables.set(pageSize, table);
+    }
+    this.#advance = table;
   }
 
   /** @param page - exactly pageSize bytes; not kept. */
@@ -113,6 +118,9 @@ export class PageHasher {
     crc.registerHigh = high;
   }
 }
+
+/** By page size, of which there are nine: an hour of small files has thousands of hashers. */
+const advanceTables = new Map<number, Int32Array>();
 
 /** `value · x^(8·byteCount)` for each value of each of the register's 16 nibbles, lowest first: two halves an entry, 2 KiB. */
 function advanceTable(byteCount: number): Int32Array {

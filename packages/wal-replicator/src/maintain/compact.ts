@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { FormatError } from "../errors.ts";
@@ -62,7 +63,11 @@ export async function compact(
     return stored;
   } finally {
     await rm(mergedPath, { force: true });
-    for (const index of job.files.keys()) await rm(sourcePath(deps, index), { force: true });
+    // Most sources had a copy, and were not fetched.
+    for (const index of job.files.keys()) {
+      const path = sourcePath(deps, index);
+      if (existsSync(path)) await rm(path, { force: true });
+    }
   }
 }
 

@@ -1,4 +1,5 @@
-import { type FileHandle, open } from "node:fs/promises";
+import { closeSync, openSync, readSync } from "node:fs";
+import { open } from "node:fs/promises";
 import type {
   ObjectBody,
   ObjectInfo,
@@ -111,9 +112,8 @@ export async function writeTimelineFile(
     root.prefix +
     timelinePrefix(root.timelinesUnder, epoch.timeline) +
     formatLtxKey({ level, minTxid, maxTxid }, levelSyntax(root));
-  await using handle = await open(file.path);
-  const small = file.size <= smallBytesMax ? await readRange(handle, 0, file.size) : undefined;
-  const header = small ?? (await readRange(handle, 0, headerBytes));
+  const small = file.size <= smallBytesMax ? readRange(file.path, 0, file.size) : undefined;
+  const header = small ?? readRange(file.path, 0, headerBytes);
   const body = small ?? streamed(file);
   const createdAt = headerTimestamp(header);
   const { timeline } = epoch;
@@ -136,7 +136,7 @@ export async function writeTimelineFile(
   // Our own earlier attempt, or an earlier life of ours, may have stored it without our hearing of it. The trailer holds the
   // checksum of all bytes; the epoch's nonce proves nothing here, since an earlier life had another.
   const info = await readBack(key, root.store.head(key, options));
-  const trailer = await readRange(handle, file.size - trailerBytes, trailerBytes);
+  const trailer = readRange(file.path, file.size - trailerBytes, trailerBytes);
   if (info.size === file.size && (await endsWith(root.store, info, trailer, options))) {
     return written;
   }
@@ -249,17 +249,18 @@ async function endsWith(
   return Buffer.concat(chunks).equals(end);
 }
 
-async function readRange(
-  handle: FileHandle,
-  position: number,
-  length: number,
-): Promise<Uint8Array> {
+/** At once: a small part of a file that was just written. */
+function readRange(path: string, position: number, length: number): Uint8Array {
   const bytes = new Uint8Array(length);
-  let filled = 0;
-  while (filled < length) {
-    const { bytesRead } = await handle.read(bytes, filled, length - filled, position + filled);
-    if (bytesRead === 0) throw new RangeError(`an LTX file is shorter than its ${length} bytes`);
-    filled += bytesRead;
+  const descriptor = openSync(path, "r");
+  try {
+    for (let filled = 0; filled < length; ) {
+      const bytesRead = readSync(descriptor, bytes, filled, length - filled, position + filled);
+      if (bytesRead === 0) throw new RangeError(`an LTX file is shorter than its ${length} bytes`);
+      filled += bytesRead;
+    }
+  } finally {
+    closeSync(descriptor);
   }
   return bytes;
 }

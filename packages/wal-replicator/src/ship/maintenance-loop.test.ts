@@ -44,20 +44,38 @@ describe("MaintenanceLoop", () => {
     expect(world.steps).toBe(2);
   });
 
-  it("looks at once when something was stored, also during a step", async () => {
+  it("looks at once when it is asked to, also during a step", async () => {
     const { loop, run, world, sleeps, ending } = fixture(() => 2_000_000);
     const done = run();
     await turn();
-    loop.wake();
+    loop.wake(0);
     await turn();
     expect(world.steps).toBe(2);
     world.duringStep = async () => {
-      if (world.steps === 3) loop.wake();
+      if (world.steps === 3) loop.wake(0);
     };
-    loop.wake();
+    loop.wake(0);
     await turn();
     expect(world.steps).toBe(4);
     expect(sleeps).toHaveLength(3);
+    ending.abort();
+    await done;
+  });
+
+  it("looks within the time that it is given, and does not wake again for what is due no sooner", async () => {
+    const { loop, run, world, sleeps, ending, pass } = fixture(() => 1_060_000);
+    const done = run();
+    await turn();
+    for (const withinMs of [90_000, 3_000, 3_000, 60_000]) {
+      loop.wake(withinMs);
+      await turn();
+    }
+    expect(sleeps).toEqual([60_000, 3_000]);
+    expect(world.steps).toBe(1);
+    pass();
+    await turn();
+    expect(world.steps).toBe(2);
+    expect(sleeps).toEqual([60_000, 3_000, 60_000]);
     ending.abort();
     await done;
   });

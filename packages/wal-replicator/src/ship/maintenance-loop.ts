@@ -1,4 +1,4 @@
-/** When maintenance runs, and nothing else: at the time that its last step named, and when something was stored. */
+/** When maintenance runs, and nothing else: at the time that its last step named, and some time after something was stored. */
 export interface MaintenanceLoopDeps {
   /** Does what is due. @returns when to look again, in milliseconds since the Unix epoch. Throws what ends the stream. */
   readonly step: (signal: AbortSignal) => Promise<number>;
@@ -16,8 +16,9 @@ const sleepMsMax = 2 ** 31 - 1;
 export class MaintenanceLoop {
   readonly #deps: MaintenanceLoopDeps;
   #isUnderWay = false;
-  #isWoken = false;
-  #wake: () => void = () => {};
+  /** When the next step is due, by `now`. Infinity while none of the reasons for one is known. */
+  #dueMs = Number.POSITIVE_INFINITY;
+  #rouse: () => void = () => {};
 
   constructor(deps: MaintenanceLoopDeps) {
     this.#deps = deps;
@@ -28,38 +29,42 @@ export class MaintenanceLoop {
     return this.#isUnderWay;
   }
 
-  /** Has it look again: now, or when the step under way is over. */
-  wake(): void {
-    this.#isWoken = true;
-    this.#wake();
+  /** Has it look again within the time, in milliseconds; at the earliest when the step under way is over. */
+  wake(withinMs: number): void {
+    const dueMs = this.#deps.now() + withinMs;
+    if (dueMs >= this.#dueMs) return;
+    this.#dueMs = dueMs;
+    this.#rouse();
   }
 
   /** Runs until the signal is aborted, which ends a step under way too. @throws what a step threw before. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      this.#isWoken = false;
-      let nextMs: number;
+      this.#dueMs = Number.POSITIVE_INFINITY;
       this.#isUnderWay = true;
       try {
-        nextMs = await this.#deps.step(signal);
+        const nextMs = await this.#deps.step(signal);
+        this.#dueMs = Math.min(this.#dueMs, Math.max(nextMs, this.#deps.now() + sleepMsMin));
       } catch (error) {
         if (signal.aborted) return;
         throw error;
       } finally {
         this.#isUnderWay = false;
       }
-      await this.#pause(nextMs - this.#deps.now(), signal);
+      while (await this.#pause(signal));
     }
   }
 
-  async #pause(ms: number, signal: AbortSignal): Promise<void> {
-    if (this.#isWoken) return;
+  /** @returns whether the time has changed meanwhile for which it was meant to be. */
+  async #pause(signal: AbortSignal): Promise<boolean> {
+    const ms = this.#dueMs - this.#deps.now();
+    if (ms <= 0 || signal.aborted) return false;
     const over = new AbortController();
-    this.#wake = () => over.abort();
-    signal.addEventListener("abort", this.#wake, { once: true });
-    if (signal.aborted) over.abort();
-    await this.#deps.sleep(Math.min(Math.max(ms, sleepMsMin), sleepMsMax), over.signal);
-    signal.removeEventListener("abort", this.#wake);
-    this.#wake = () => {};
+    this.#rouse = () => over.abort();
+    signal.addEventListener("abort", this.#rouse, { once: true });
+    await this.#deps.sleep(Math.min(ms, sleepMsMax), over.signal);
+    signal.removeEventListener("abort", this.#rouse);
+    this.#rouse = () => {};
+    return over.signal.aborted;
   }
 }

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { mergeLtx } from "../ltx/merge.ts";
 import type { Txid } from "../ltx/txid.ts";
@@ -78,6 +79,10 @@ const inputBytes = 1 << 15;
 
 /** Reads a file that is an input of a merge. The pieces are small, and each is valid until the one after the next is asked for. */
 export async function* readPieces(path: string, size: number): AsyncGenerator<Uint8Array> {
+  if (size <= inputBytes) {
+    yield readFileSync(path).subarray(0, size);
+    return;
+  }
   await using handle = await open(path);
   // Two in turn: the decoder reads on in the last piece until it has the next one.
   let next = new Uint8Array(Math.min(size, inputBytes));

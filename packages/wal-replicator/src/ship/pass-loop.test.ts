@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { mkdtempSync, rmSync, watch, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { PassLoop, type PassLoopDeps } from "./pass-loop.ts";
 
@@ -74,6 +75,27 @@ describe("PassLoop", () => {
     const looks = nowMs.mock.calls.length;
     for (let change = 0; change < 5; change += 1) await writeAndLetItBeSeen(walPath);
     expect(nowMs.mock.calls.length).toBe(looks);
+    loop.stop();
+    await done;
+  });
+
+  it("ticks every second until a notification has come, then hardly ever, and again once one did not", async () => {
+    const walPath = join(directory, "wal");
+    let isSilent = false;
+    const pass = vi.fn(async () => isSilent || pass.mock.calls.length > 2);
+    const loop = loopOver(pass);
+    const done = loop.run();
+    await loop.request();
+    await expect.poll(() => pass.mock.calls.length, { interval: 20 }).toBe(2); // a tick
+    await writeAndLetItBeSeen(walPath);
+    await expect.poll(() => pass.mock.calls.length, { interval: 20 }).toBe(3);
+    await sleep(1_500);
+    expect(pass).toHaveBeenCalledTimes(3);
+    isSilent = true;
+    await expect.poll(() => pass.mock.calls.length, { interval: 20 }).toBe(4);
+    const missedMs = performance.now();
+    await expect.poll(() => pass.mock.calls.length, { interval: 20 }).toBe(5);
+    expect(performance.now() - missedMs).toBeLessThan(4_000);
     loop.stop();
     await done;
   });

@@ -3,7 +3,7 @@ import { streamStopped } from "./session-ends.ts";
 
 /**
  * When passes run, and nothing else: at once on a change of the WAL after a quiet time, batched to the interval under constant
- * load, on request, and on a slow tick as the safety net for notifications that never came.
+ * load, on request, and on a slow tick as the safety net for notifications that never came: every second, until one has come.
  *
  * Pacing is by credits: each interval earns one, a pass that captured something costs one, and a quiet hour saves up at most
  * `creditsMax`. So an idle database ships a burst of commits one by one, each within milliseconds, and a busy one still
@@ -33,6 +33,8 @@ const creditsMax = 60;
 /** Commits of one request of an application follow each other within milliseconds: the second of them waits for the rest. */
 const spacingMs = 10;
 const tickMs = 1_000;
+/** Where notifications have been seen to come: each tick wakes a process that is idle. */
+const tickMsWithTrustedWatch = 5_000;
 /** Where no notification can be had (inotify's limit, a strange file system). */
 const tickMsWithoutWatch = 100;
 const backoffMsMin = 250;
@@ -42,6 +44,8 @@ export class PassLoop {
   readonly #deps: PassLoopDeps;
   #watcher: FSWatcher | undefined;
   #changed = false;
+  /** Whether the last commit that was found was one of which we had been told. */
+  #isWatchTrusted = false;
   #requests: PromiseWithResolvers<void>[] = [];
   #stopped = false;
   /** Why no pass will run any more. */
@@ -84,10 +88,15 @@ export class PassLoop {
         if (this.#stopped && this.#requests.length === 0) break;
         const requests = this.#requests;
         this.#requests = [];
+        const isTold = this.#changed;
         this.#changed = false;
         this.#watch();
         try {
-          if (await this.#deps.pass()) this.#credits -= 1;
+          if (await this.#deps.pass()) {
+            this.#credits -= 1;
+            // Who asked may have been quicker than the notification, which says nothing about it.
+            if (isTold || requests.length === 0) this.#isWatchTrusted = isTold;
+          }
         } catch (error) {
           for (const request of requests) request.reject(error);
           if (!this.#deps.isTemporary(error)) throw error;
@@ -156,7 +165,8 @@ export class PassLoop {
   }
 
   get #tickMs(): number {
-    return this.#watcher === undefined ? tickMsWithoutWatch : tickMs;
+    if (this.#watcher === undefined) return tickMsWithoutWatch;
+    return this.#isWatchTrusted ? tickMsWithTrustedWatch : tickMs;
   }
 
   #watch(): void {

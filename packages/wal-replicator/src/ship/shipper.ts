@@ -89,7 +89,6 @@ export class Shipper {
         if (this.#deps.spool.waiting.length === 0) {
           await new Promise<void>((resolve) => {
             this.#wake = resolve;
-            signal.addEventListener("abort", () => resolve(), { once: true });
           });
           continue;
         }
@@ -110,6 +109,7 @@ export class Shipper {
     );
     this.#stopping.abort(stopped);
     this.#end(stopped);
+    this.#wake();
   }
 
   async #shipNext(isFatal: (error: unknown) => boolean): Promise<void> {

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
+import { mkdtempSync, type NoParamCallback, readdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
@@ -13,28 +13,24 @@ const { log, faults } = vi.hoisted(() => ({
     directorySync: undefined as Error | undefined,
   },
 }));
-vi.mock("node:fs/promises", async (importOriginal) => {
-  const actual = await importOriginal<typeof import("node:fs/promises")>();
+vi.mock("node:fs", async (importOriginal) => {
+  const actual = await importOriginal<typeof import("node:fs")>();
   return {
     ...actual,
-    rename: async (from: string, to: string) => {
+    renameSync: (from: string, to: string) => {
       if (to.endsWith(".stored"))
         log.push(`mark ${Number(/^([0-9a-f]{16})-/.exec(basename(to))?.[1])}`);
-      await actual.rename(from, to);
+      actual.renameSync(from, to);
     },
-    open: async (path: string, flags?: string, mode?: number) => {
-      const handle = await actual.open(path, flags, mode);
-      const { sync, datasync } = handle;
-      handle.sync = async () => {
-        if (flags === "r" && faults.directorySync !== undefined) throw faults.directorySync;
-        if (flags === "r") log.push("sync");
-        await sync.call(handle);
-      };
-      handle.datasync = async () => {
-        if (faults.datasync !== undefined) throw faults.datasync;
-        await datasync.call(handle);
-      };
-      return handle;
+    fsync: (descriptor: number, done: NoParamCallback) => {
+      if (!actual.fstatSync(descriptor).isDirectory()) return actual.fsync(descriptor, done);
+      if (faults.directorySync !== undefined) return done(faults.directorySync);
+      log.push("sync");
+      actual.fsync(descriptor, done);
+    },
+    fdatasync: (descriptor: number, done: NoParamCallback) => {
+      if (faults.datasync !== undefined) return done(faults.datasync);
+      actual.fdatasync(descriptor, done);
     },
   };
 });

@@ -1,7 +1,20 @@
 import { createHash } from "node:crypto";
-import { mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
-import { type FileHandle, link, open, rename, rm } from "node:fs/promises";
+import {
+  closeSync,
+  fdatasync,
+  futimesSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFile,
+  writeFileSync,
+} from "node:fs";
+import { link, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { promisify } from "node:util";
 import { readIfExists, syncDirectory, writeWhole } from "../durable-file.ts";
 import { invariant, ReplicationError } from "../errors.ts";
 import type { Txid } from "../ltx/txid.ts";
@@ -237,16 +250,11 @@ export class Spool {
       invariant(this.#unsettled === undefined, "a merge is settled before the next one");
       invariant(oldest !== undefined && newest !== undefined, "a merge is of files");
       invariant(files.length > 1 && isTail && from > 0, "a merge is of the newest, untried files");
-      const writer = await this.#begin(
-        "merge.tmp",
-        "merge-written",
-        "merge-published",
-        (merged) => {
-          this.#files = [...this.#files.filter((file) => !files.includes(file)), merged];
-          this.#unsettled = merged;
-          this.#mergeCount += 1;
-        },
-      );
+      const writer = this.#begin("merge.tmp", "merge-written", "merge-published", (merged) => {
+        this.#files = [...this.#files.filter((file) => !files.includes(file)), merged];
+        this.#unsettled = merged;
+        this.#mergeCount += 1;
+      });
       try {
         await write(writer);
       } catch (error) {
@@ -315,21 +323,21 @@ export class Spool {
     this.#unsettled = undefined;
   }
 
-  async #begin(
+  #begin(
     temporaryName: string,
     written: "captured-not-durable" | "merge-written",
     published: "spooled" | "merge-published",
     onPublished: (file: SpoolFile) => void,
-  ): Promise<SpoolWriter> {
+  ): SpoolWriter {
     const timeline = this.#state?.timeline;
     if (timeline === undefined) throw new Error("the spool has entered no timeline");
     const directory = join(this.directory, timeline);
     const temporary = join(directory, temporaryName);
-    const handle = await open(temporary, "w", 0o600);
-    return new SpoolWriter(temporary, handle, async (name, size, capturedAtMs) => {
+    const descriptor = openSync(temporary, "w", 0o600);
+    return new SpoolWriter(temporary, descriptor, async (name, size, capturedAtMs) => {
       const path = join(directory, formatSpoolFileName(name));
       this.#at(written);
-      await rename(temporary, path);
+      renameSync(temporary, path);
       try {
         await this.#syncTimeline(directory);
       } catch (error) {
@@ -349,7 +357,7 @@ export class Spool {
     const name: SpoolFileName = { ...file.name, state: "stored" };
     const stored = { ...file, name, path: join(dirname(file.path), formatSpoolFileName(name)) };
     // Not synced: if the mark is lost, the file is offered to the store again, which says that it has it. Nothing is tried behind it before.
-    await rename(file.path, stored.path);
+    renameSync(file.path, stored.path);
     this.#marks += 1;
     this.#at("marked");
     const older = this.#files.filter((other) => other.name.state === "stored");
@@ -388,7 +396,11 @@ export class Spool {
     const kept = new Set(planSpoolCopies(candidates, this.#copyPolicy));
     // At once: whoever asks meanwhile is not sent to a file that is about to go.
     this.#copies = [...kept];
-    for (const file of stored) if (!kept.has(file)) await rm(file.path, { force: true });
+    for (const file of stored) {
+      if (kept.has(file)) continue;
+      if (file.size <= quickBytesMax) rmSync(file.path, { force: true });
+      else await rm(file.path, { force: true });
+    }
   }
 
   close(): void {
@@ -441,10 +453,19 @@ export function levelOf({ name }: SpoolFile): 0 | typeof snapshotLevel {
   return name.minTxid === name.maxTxid ? 0 : snapshotLevel;
 }
 
+/**
+ * What the page cache takes in microseconds is done at once: a trip through the thread pool costs a commit more than the work. Whatever may have to
+ * wait for the disk, as a sync and more bytes than these, does not hold up the host.
+ */
+const quickBytesMax = 1 << 16;
+
+const writeAll: (descriptor: number, bytes: Uint8Array) => Promise<void> = promisify(writeFile);
+const syncData = promisify(fdatasync);
+
 /** One LTX file on its way to the disk. Ends with `commit` or `discard`. */
 export class SpoolWriter {
   readonly #path: string;
-  readonly #handle: FileHandle;
+  readonly #descriptor: number;
   readonly #publish: (
     name: SpoolFileName,
     size: number,
@@ -454,16 +475,17 @@ export class SpoolWriter {
 
   constructor(
     path: string,
-    handle: FileHandle,
+    descriptor: number,
     publish: (name: SpoolFileName, size: number, capturedAtMs: number) => Promise<SpoolFile>,
   ) {
     this.#path = path;
-    this.#handle = handle;
+    this.#descriptor = descriptor;
     this.#publish = publish;
   }
 
   async write(chunk: Uint8Array): Promise<void> {
-    await this.#handle.writeFile(chunk);
+    if (chunk.length <= quickBytesMax) writeFileSync(this.#descriptor, chunk);
+    else await writeAll(this.#descriptor, chunk);
     this.#size += chunk.length;
   }
 
@@ -472,10 +494,10 @@ export class SpoolWriter {
     try {
       try {
         // For `capturedAtMs` after a restart: of a merged file it is not the time of writing.
-        await this.#handle.utimes(capturedAtMs / 1_000, capturedAtMs / 1_000);
-        await this.#handle.datasync();
+        futimesSync(this.#descriptor, capturedAtMs / 1_000, capturedAtMs / 1_000);
+        await syncData(this.#descriptor);
       } finally {
-        await this.#handle.close();
+        closeSync(this.#descriptor);
       }
       return await this.#publish(name, this.#size, capturedAtMs);
     } catch (error) {
@@ -485,7 +507,7 @@ export class SpoolWriter {
   }
 
   async discard(): Promise<void> {
-    await this.#handle.close();
+    closeSync(this.#descriptor);
     await rm(this.#path, { force: true });
   }
 }

@@ -89,9 +89,10 @@ export class TimelineUpkeep {
     };
   }
 
-  /** Something was stored: there may be work. */
+  /** Something was stored: there may be work, which is not urgent, and less of it is made if some more comes first. */
   wake(): void {
-    this.#running?.loop.wake();
+    const [intervalMs = 0] = this.#deps.world.maintenance?.levelIntervalsMs ?? [];
+    this.#running?.loop.wake(intervalMs / 10);
   }
 
   /** Stores the base of the timeline, trying until the signal is aborted. @throws what is fatal. */
@@ -155,7 +156,7 @@ export class TimelineUpkeep {
     }
     const { maintainer, loop } = this.#running;
     const requested = maintainer.requestSnapshot();
-    loop.wake();
+    loop.wake(0);
     const { maxTxid } = await raceAbort(requested, signal);
     // Also where it lay in the store already: it was made, and found there.
     const snapshot = this.#snapshot;
