@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect } from "vitest";
-import { listReplica, type ReplicaFile } from "wal-replicator";
+import { listReplica, type TimelineListing } from "wal-replicator";
 import { FollowedLife } from "./followed-life.ts";
 
 export interface FollowAndDie {
@@ -84,7 +84,7 @@ async function readLevels(replica: string): Promise<FollowAndDie["levels"]> {
 }
 
 /** Whether level 0 has less than it had. The copy that a timeline began with may be there for long. */
-function hasHole(files: readonly ReplicaFile[], begin: bigint): boolean {
+function hasHole(files: TimelineListing["files"], begin: bigint): boolean {
   let end = begin;
   for (const { level, minTxid, maxTxid } of files) {
     if (level !== 0) continue;

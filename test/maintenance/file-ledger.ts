@@ -15,6 +15,8 @@ interface KnownManifest {
 /** All manifests that ever were, and the blobs that are: what files each moment had, and which it has still. */
 export class Files {
   readonly problems: string[] = [];
+  /** Manifests deleted so far. */
+  deletes = 0;
   /** By timeline, in the order in which they were written. */
   readonly #manifests = new Map<string, KnownManifest[]>();
   readonly #byKey = new Map<string, KnownManifest>();
@@ -51,6 +53,7 @@ export class Files {
     const known = this.#byKey.get(key);
     if (known === undefined || !known.isLive) return undefined;
     known.isLive = false;
+    this.deletes += 1;
     for (const digest of known.files.values()) {
       this.#named.set(digest, (this.#named.get(digest) ?? 0) - 1);
     }

@@ -52,7 +52,7 @@ export class Ledger implements StoreWatcher {
   readonly #timelines = new Map<string, Map<number, LedgerFile[]>>();
   readonly #sizes = new Map<string, number>();
   /** Keys that somebody may be reading, and until when. */
-  readonly #read = new Map<string, { readonly untilMs: number; readonly why: string }>();
+  readonly #read = new Map<string, { readonly untilMs: number; readonly why: () => string }>();
 
   constructor(options: LedgerOptions) {
     this.#options = options;
@@ -88,7 +88,7 @@ export class Ledger implements StoreWatcher {
     if (digest !== undefined) this.files.blobDeleted(digest);
     const reader = this.#read.get(key);
     if (reader !== undefined && reader.untilMs > this.#options.nowMs()) {
-      this.problems.push(`${key} was deleted while it was read by a restore of ${reader.why}`);
+      this.problems.push(`${key} was deleted while it was read by a restore of ${reader.why()}`);
     }
     const parts = this.#parts(key);
     if (parts === undefined) return;
@@ -118,7 +118,7 @@ export class Ledger implements StoreWatcher {
   }
 
   /** Somebody plans a restore of these, and reads them until then. */
-  reads(files: readonly { readonly key: string }[], untilMs: number, why: string): void {
+  reads(files: readonly { readonly key: string }[], untilMs: number, why: () => string): void {
     for (const { key } of files) this.#read.set(key, { untilMs, why });
     if (this.#read.size > readsMax) {
       for (const [key, { untilMs: ends }] of this.#read) {

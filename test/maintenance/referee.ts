@@ -52,6 +52,8 @@ export class Referee {
   readonly #prng: Prng;
   /** How many were made so far. */
   restores = 0;
+  /** Of manifests, at the last look at all that is offered. */
+  #seenDeletes = 0;
 
   constructor(ledger: Ledger, prng: Prng) {
     this.#ledger = ledger;
@@ -59,22 +61,18 @@ export class Referee {
   }
 
   /** What the engine says it offers, oldest first. */
-  offered({
-    head,
-    nowMs,
-    promises,
-  }: Pick<Position, "head" | "nowMs" | "promises">): OfferedInstant[] {
-    const files = lineOf(head.name, this.#timelines(head));
-    return offeredInstants(files, promises.current, nowMs);
+  offered(position: Pick<Position, "head" | "nowMs" | "promises">): OfferedInstant[] {
+    return offeredOf(position, this.#timelines(position.head));
   }
 
   check(position: Position): void {
     const { head } = position;
     const index = new RestoreIndex(this.#ledger, head);
     const timelines = this.#timelines(head);
-    const offered = this.offered(position);
+    const offered = offeredOf(position, timelines);
     const view = this.#ledger.files.view(head);
     this.#checkInstants(position, index, view, offered);
+    this.#checkAllFiles(position, view, offered);
     for (let count = 0; count < timesSampled; count += 1) this.#checkMoment(position, index);
     // Of a timeline without a file nobody restores.
     if (this.#ledger.levels(head.name).size > 0)
@@ -102,15 +100,15 @@ export class Referee {
             : this.#prng.pick(this.#prng.pick(byLevel));
       const txid = Number(instant.txid);
       const plan = index.plan({ txid });
-      const what = `TXID ${txid} of ${head.name}, offered as of ${instant.at.toISOString()}`;
-      if (plan === undefined) throw new LawBroken(`${what}: there is no way to it`);
+      const what = () => `TXID ${txid} of ${head.name}, offered as of ${instant.at.toISOString()}`;
+      if (plan === undefined) throw new LawBroken(`${what()}: there is no way to it`);
       this.#checkRestore(plan, head.state(txid), what);
       this.#checkFiles(position, view, instant);
       // Whoever begins now may take so long; less what our clock may be wrong without its being noticed.
       this.#ledger.reads(
         plan,
         nowMs + promises.current.graceMs - 5 * minute,
-        `${what}, planned at ${new Date(nowMs).toISOString()}`,
+        () => `${what()}, planned at ${new Date(nowMs).toISOString()}`,
       );
     }
   }
@@ -135,17 +133,17 @@ export class Referee {
     const newest = head.newestBefore(atMs);
     if (inForce === undefined || newest === undefined) return;
     const plan = index.plan({ beforeMs: atMs });
-    const what = `${new Date(atMs).toISOString()}, ${Math.round(ageMs / minute)} min ago`;
-    if (plan === undefined) throw new LawBroken(`${what}: nothing can be restored`);
+    const what = () => `${new Date(atMs).toISOString()}, ${Math.round(ageMs / minute)} min ago`;
+    if (plan === undefined) throw new LawBroken(`${what()}: nothing can be restored`);
     const reached = (plan.at(-1) as LedgerFile).max;
     if (reached < Math.min(inForce.txid, storedTxid)) {
       throw new LawBroken(
-        `${what}: a restore gives TXID ${reached}; TXID ${inForce.txid} was there ${precisionMs / second} s before it or earlier`,
+        `${what()}: a restore gives TXID ${reached}; TXID ${inForce.txid} was there ${precisionMs / second} s before it or earlier`,
       );
     }
     if (reached > newest.txid) {
       throw new LawBroken(
-        `${what}: a restore gives TXID ${reached}, and ${newest.txid} was the last`,
+        `${what()}: a restore gives TXID ${reached}, and ${newest.txid} was the last`,
       );
     }
     this.#checkRestore(plan, head.state(reached), what);
@@ -189,7 +187,7 @@ export class Referee {
       this.#checkRestore(
         outcome.files as readonly LedgerFile[],
         head.state(Number(outcome.txid)),
-        "planLineage",
+        () => "planLineage",
       );
     }
   }
@@ -198,8 +196,8 @@ export class Referee {
     if (proven === undefined) return;
     const { line, txid } = proven;
     const plan = new RestoreIndex(this.#ledger, line).plan({ txid });
-    const what = `TXID ${txid} of ${line.name}, which a drill has proved last`;
-    if (plan === undefined) throw new LawBroken(`${what}, cannot be restored any more`);
+    const what = () => `TXID ${txid} of ${line.name}, which a drill has proved last`;
+    if (plan === undefined) throw new LawBroken(`${what()}, cannot be restored any more`);
     this.#checkRestore(plan, line.state(txid), what);
   }
 
@@ -214,10 +212,18 @@ export class Referee {
       if (nowMs > lastMs + (promises.keepMs(lastMs).at(-1) as number)) continue;
       const { max } = this.#prng.pick(own);
       const plan = new RestoreIndex(this.#ledger, line).plan({ txid: max });
-      const what = `TXID ${max} of ${line.name}, a dead line`;
-      if (plan === undefined) throw new LawBroken(`${what}, cannot be restored any more`);
+      const what = () => `TXID ${max} of ${line.name}, a dead line`;
+      if (plan === undefined) throw new LawBroken(`${what()}, cannot be restored any more`);
       this.#checkRestore(plan, line.state(max), what);
     }
+  }
+
+  /** After a prune: what one instant alone needed is missed by one of hundreds. */
+  #checkAllFiles(position: Position, view: FilesView, offered: readonly OfferedInstant[]): void {
+    const { deletes } = this.#ledger.files;
+    if (deletes === this.#seenDeletes) return;
+    this.#seenDeletes = deletes;
+    for (const instant of offered) this.#checkFiles(position, view, instant);
   }
 
   /** The instant has the files that it would have if nothing had ever been deleted. */
@@ -226,18 +232,19 @@ export class Referee {
     const atMs = instant.at.getTime();
     // Of files nothing is promised beyond what an earlier policy kept.
     if (instant.ageMs > (promises.keepMs(atMs).at(-1) as number)) return;
-    const what = `the files of TXID ${instant.txid}, offered as of ${instant.at.toISOString()}`;
+    const what = () =>
+      `the files of TXID ${instant.txid}, offered as of ${instant.at.toISOString()}`;
     // A listing that tells when files were stored dates an instant by its merged file, which came later and comes later still.
     if (listsTimestamps) {
       const found = view.chosen(atMs);
       const once = view.chosenOnce(atMs);
       if (found !== once) {
-        throw new LawBroken(`${what}: ${nameOf(found)} is chosen, and once was ${nameOf(once)}`);
+        throw new LawBroken(`${what()}: ${nameOf(found)} is chosen, and once was ${nameOf(once)}`);
       }
     }
     const lost = view.lostFile(atMs, head.state(Number(instant.txid)).rows);
     if (lost === undefined) return;
-    throw new LawBroken(`${what}: ${lost}, which its rows name, is in no manifest any more`);
+    throw new LawBroken(`${what()}: ${lost}, which its rows name, is in no manifest any more`);
   }
 
   /** The engine chooses manifests as we do. */
@@ -251,13 +258,13 @@ export class Referee {
   #checkRestore(
     plan: readonly Pick<LedgerFile, "change" | "key">[],
     { txid, hash }: CapturedState,
-    what: string,
+    what: () => string,
   ): void {
     this.restores += 1;
     const pages = applyFiles(plan);
     if (!sameHash(hashPages(pages), hash)) {
       throw new LawBroken(
-        `${what}: the restore is not TXID ${txid} as it was (${plan.map(({ key }) => key).join(" ")})`,
+        `${what()}: the restore is not TXID ${txid} as it was (${plan.map(({ key }) => key).join(" ")})`,
       );
     }
   }
@@ -277,6 +284,13 @@ export class Referee {
     }
     return timelines;
   }
+}
+
+function offeredOf(
+  { head, nowMs, promises }: Pick<Position, "head" | "nowMs" | "promises">,
+  timelines: ReadonlyMap<string, TimelineFiles>,
+): OfferedInstant[] {
+  return offeredInstants(lineOf(head.name, timelines), promises.current, nowMs);
 }
 
 /** Uploads take less, as long as nothing is wrong. */

@@ -28,7 +28,7 @@ export interface SeedLine {
 }
 
 /** Thousands of tiny files and short-lived objects: threads that help only get in each other's way. A third of the time. */
-const frugal = ["--single-threaded-gc", "--max-semi-space-size=64"];
+const frugal = ["--single-threaded-gc", "--max-semi-space-size=16"];
 
 /** The seed of the one simulation that is to run, from `SIM_SEED`; undefined: all. */
 export const onlySeed: number | undefined =

@@ -151,8 +151,12 @@ function makeTrouble(
       const longMs = scale === 1 ? 2 * day : 2 * hour * scale;
       return { kind, atMs, endMs: lasting(10 * minute, prng.chance(0.3) ? longMs : 4 * hour) };
     }
-    case "flaky":
-      return { kind, atMs, endMs: lasting(hour, 12 * hour), share: prng.pick([0.02, 0.1, 0.4]) };
+    case "flaky": {
+      // Longer than the windows of the second level, which one that fails of the first may hold up.
+      const [fromMs, toMs] =
+        scale === 1 ? [hour, 12 * hour] : [5 * minute * scale, 40 * minute * scale];
+      return { kind, atMs, endMs: lasting(fromMs, toMs), share: prng.pick([0.02, 0.1, 0.4]) };
+    }
     case "append-only":
       return { kind, atMs, endMs: lasting(day, 4 * day) };
     case "skew": {

@@ -1,3 +1,4 @@
+import "./instant-files.ts";
 import { parseArgs } from "node:util";
 import { type Density, makeScenario } from "./scenario.ts";
 import { Simulation } from "./simulation.ts";

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createPrng, type Prng } from "@vaultwarden-stream/testkit";
@@ -31,6 +31,8 @@ export interface SimulationResult {
 }
 
 const never = Number.POSITIVE_INFINITY;
+/** Files of a moment belong in memory, where a system has a place for such. */
+const memoryDirectory = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
 
 /**
  * A vault's life by a virtual clock: commits, troubles, and the engine's own maintenance over a store in memory, with a judge who looks after
@@ -85,7 +87,7 @@ export class Simulation implements Disposable {
       listsTimestamps,
       breaksOff: (key) => draw(seed, `halfway ${key} ${clock.nowMs}`) < weather.failingShare,
     });
-    this.#directory = mkdtempSync(join(tmpdir(), "maintenance-"));
+    this.#directory = mkdtempSync(join(memoryDirectory, "maintenance-"));
     let pageId = 0;
     this.#fleet = new Fleet({
       ...{ scenario, weather, ledger, promises },
@@ -93,7 +95,7 @@ export class Simulation implements Disposable {
         clock,
         prng: createPrng((seed ^ 0x5bd1_e995) >>> 0),
         contents: new Map(),
-        rowShare: density === "dense" ? 0.02 : 0.1,
+        rowShare: density === "dense" ? 0.02 : 0.3,
         nextPageId: () => {
           pageId += 1;
           return pageId;
@@ -112,9 +114,12 @@ export class Simulation implements Disposable {
         this.#judge.laws.head = line;
       },
       onEnd: () => {
+        // One that is killed at its nth request ends long after that was decided.
+        const { nowMs } = this.#clock;
+        this.#judge.laws.disturbances.add("restart", nowMs, nowMs);
         this.#due.step = never;
         this.#due.base = never;
-        this.#due.start = this.#clock.nowMs + this.#prng.integer(1, 90) * second;
+        this.#due.start = nowMs + this.#prng.integer(1, 90) * second;
       },
     });
     this.#due.drill = beginMs + this.#scaled(day);
@@ -298,9 +303,12 @@ export class Simulation implements Disposable {
     const before = this.#fleet.machine.storedTxid;
     const isAll = await this.#fleet.run(({ daemon }) => daemon.ship());
     const { nowMs } = this.#clock;
+    const wasFailing = this.#shipPauseMs > second;
     this.#shipPauseMs = isAll === false ? Math.min(2 * this.#shipPauseMs, 5 * minute) : second;
     if (isAll === false) this.#due.ship = nowMs + this.#shipPauseMs;
     if (this.#fleet.machine.storedTxid === before) return;
+    // Now somebody restores who could not, before anything is merged of what has just come.
+    if (wasFailing && this.#situation !== undefined) this.#judge.check(this.#situation);
     // As the session: nothing can be due because of a new file before its window ends.
     const [intervalMs = second] = this.#promises.current.levelIntervalsMs;
     const windowEndMs = (Math.floor(nowMs / intervalMs) + 1) * intervalMs;

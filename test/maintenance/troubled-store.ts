@@ -50,9 +50,12 @@ export function troubledStore(
       return { kind: "error-before", code: "FORBIDDEN" };
     }
     if (weather.failingShare > 0) {
+      const { failingShare } = weather;
+      // Some keys fail every time: what depends on them stands still, and the rest does not.
+      if (draw(options.seed, `down ${call.key}`) < failingShare / 2)
+        return { kind: "error-before", code: "UNREACHABLE" };
       const drawn = draw(options.seed, `${name} ${call.key} ${call.nth} ${clock.nowMs}`);
-      if (drawn < weather.failingShare)
-        return faults[Math.floor((drawn / weather.failingShare) * faults.length)];
+      if (drawn < failingShare) return faults[Math.floor((drawn / failingShare) * faults.length)];
     }
     const first = before(asker, call);
     return first === undefined ? undefined : { kind: "delay", wait: () => first };

@@ -238,6 +238,22 @@ describe("prune by the precision of an age", () => {
     expect(await sequences()).toEqual([12]);
   });
 
+  it("keeps it also where a manifest has it that the line has left behind", async () => {
+    const startMs = nowMs;
+    const txid = "0".repeat(15);
+    await push(1, ["attachments/a"], { txid: `${txid}1` });
+    nowMs += 60_000;
+    await push(2, ["config.json"], { txid: `${txid}1` });
+    nowMs += 60_000;
+    await push(3, ["attachments/a"], { txid: `${txid}2` });
+    await push(1, ["config.json"], { timeline: "child", epoch: 2, txid: `${txid}2` });
+    nowMs = startMs + 12 * hourMs;
+    const line = [{ timeline: "child" }, { timeline: "t", upToTxid: `${txid}1` }];
+    const isNamedElsewhere = (path: string): boolean => path.startsWith("attachments/");
+    await prune(options({ precisions: hourly, graceMs, isNamedElsewhere, lineages: [line] }));
+    expect(await sequences()).toEqual([1, 1, 2, 3]);
+  });
+
   it("deletes nothing if one of those that might go cannot be read", async () => {
     await pushEvery20Minutes(12, (sequence) => [`text ${sequence}`]);
     const [first] = await listManifests(memory);

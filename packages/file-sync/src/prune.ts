@@ -5,7 +5,7 @@ import {
   ObjectStoreError,
 } from "@vaultwarden-stream/object-store";
 import { blobKey, blobPrefix, digestOfBlobKey } from "./blob-key.ts";
-import { chooseManifest } from "./choose-manifest.ts";
+import { chooseManifest, manifestsOf } from "./choose-manifest.ts";
 import { FileSyncError } from "./errors.ts";
 import type { FileEntry, Manifest } from "./manifest.ts";
 import { type ManifestRef, manifestKey, manifestPrefix, parseManifestKey } from "./manifest-key.ts";
@@ -81,7 +81,9 @@ class Prune {
   readonly #parallel: number;
   /** Digests that a manifest names which is there, whether it is kept or not. */
   readonly #named = new Set<string>();
-  /** Path → digest of files that something else may name, as one of the manifests has them that stay. */
+  /** Of the lines. A restore of one looks for no file in what it has left behind. */
+  #living: ReadonlySet<ManifestRef> = new Set();
+  /** Path → digest of files that something else may name, as one of the living manifests has them that stay. */
   readonly #files = new Map<string, string>();
   readonly #manifestsRead = new Set<string>();
   #manifestsDeleted = 0;
@@ -112,6 +114,7 @@ class Prune {
     ) {
       return this.#result(0, "no-manifests", "no manifest of the living line says what is needed");
     }
+    this.#living = new Set(lineages.flatMap((line) => manifestsOf(refs, line)));
     const plan = planManifestPrune(refs, store, this.#options);
     await this.#readAll(plan.keep);
     const remove = [...plan.remove, ...(await this.#readThin(plan.thin))];
@@ -259,9 +262,10 @@ class Prune {
 
   #note(ref: ManifestRef, manifest: Manifest): void {
     const { isNamedElsewhere } = this.#options;
+    const isLiving = this.#living.has(ref);
     for (const { path, sha256 } of filesOf(manifest)) {
       this.#named.add(sha256);
-      if (isNamedElsewhere?.(path) === true) this.#files.set(path, sha256);
+      if (isLiving && isNamedElsewhere?.(path) === true) this.#files.set(path, sha256);
     }
     this.#manifestsRead.add(manifestKey(ref));
   }
