@@ -20,7 +20,8 @@ import {
   type S3ClientResolvedConfig,
   type ServiceInputTypes,
   type ServiceOutputTypes,
-  UploadPartCommand,
+  type UploadPartCommand,
+  type UploadPartCommandInput,
 } from "@aws-sdk/client-s3";
 import { NodeHttpHandler } from "@smithy/node-http-handler";
 import { type BulkDeleteAnswer, decodeBulkDelete, encodeBulkDelete } from "./bulk-delete.ts";
@@ -317,20 +318,24 @@ export class S3Client {
     return this.#client.config;
   }
 
-  /** Sends what the SDK's `Upload` built, as all other requests are sent. A part is bytes in memory. */
-  async sendOfUpload(
-    command: S3UploadCommand,
+  async sendPart(
+    { Key = "", PartNumber, UploadId = "" }: UploadPartCommandInput,
+    bytes: Uint8Array,
     signal: AbortSignal | undefined,
   ): Promise<S3UploadAnswer> {
-    if (command instanceof UploadPartCommand) {
-      const { Key = "", PartNumber, UploadId = "" } = command.input;
-      const body = hashBytes(command.input.Body as Uint8Array);
-      const query = { partNumber: String(PartNumber), uploadId: UploadId };
-      const { status, headers } = await this.#put(Key, query, {}, body, signal);
-      const { etag } = headers;
-      if (etag === undefined) throw unusable("the answer to a part", status);
-      return { ETag: etag, ...this.#checksum(body.sha256) };
-    }
+    const body = hashBytes(bytes);
+    const query = { partNumber: String(PartNumber), uploadId: UploadId };
+    const { status, headers } = await this.#put(Key, query, {}, body, signal);
+    const { etag } = headers;
+    if (etag === undefined) throw unusable("the answer to a part", status);
+    return { ETag: etag, ...this.#checksum(body.sha256) };
+  }
+
+  /** Sends what the SDK's `Upload` built, as all other requests are sent. */
+  async sendOfUpload(
+    command: Exclude<S3UploadCommand, UploadPartCommand>,
+    signal: AbortSignal | undefined,
+  ): Promise<S3UploadAnswer> {
     if (command instanceof CreateMultipartUploadCommand) {
       if (this.#sendsChecksums) command.input.ChecksumAlgorithm = "SHA256";
       const { output, status } = await this.#send(command, signal);

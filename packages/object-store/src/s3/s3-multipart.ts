@@ -4,11 +4,15 @@
  * Between the two is a thin client, for what `Upload` leaves out: it passes no signal on, waits for all other parts when one has
  * failed, and when it is aborted itself, it waits for none of them. So it never is, and ends when its last request has ended.
  */
-import { Readable } from "node:stream";
-import type { S3Client as AwsClient } from "@aws-sdk/client-s3";
+import {
+  type S3Client as AwsClient,
+  CompleteMultipartUploadCommand,
+  UploadPartCommand,
+} from "@aws-sdk/client-s3";
 import { Upload } from "@aws-sdk/lib-storage";
 import { bodySize, readBody } from "../body.ts";
 import type { ObjectBody } from "../object-store.ts";
+import { type BodyPart, BodyParts } from "./body-parts.ts";
 import type { UploadPlan } from "./plan-upload.ts";
 import type { S3Client, S3UploadAnswer, S3UploadCommand } from "./s3-client.ts";
 import { S3Failure } from "./s3-failure.ts";
@@ -33,13 +37,22 @@ export interface UploadRequest {
  *   an error of the body are the caller's own and stay as they are.
  */
 export async function uploadInParts(client: S3Client, request: UploadRequest): Promise<void> {
-  const { key, body, metadata, plan, signal } = request;
+  const { key, callerKey, body, metadata, plan, signal } = request;
   const failing = new AbortController();
   const anySignal =
     signal === undefined ? failing.signal : AbortSignal.any([signal, failing.signal]);
+  const size = bodySize(body);
+  const chunks = readBody("put", callerKey, body, anySignal);
+  const parts = new BodyParts(chunks, size, plan.partBytes);
   let uploadId: string | undefined;
   const send = async (command: S3UploadCommand): Promise<S3UploadAnswer> => {
     try {
+      if (command instanceof UploadPartCommand) {
+        const part = command.input.Body as unknown as BodyPart;
+        return await parts.with(part, (bytes) => client.sendPart(command.input, bytes, anySignal));
+      }
+      // The end of the body is read too: whether it has as many bytes as it said is known only there.
+      if (command instanceof CompleteMultipartUploadCommand) await chunks.next();
       const answer = await client.sendOfUpload(command, anySignal);
       uploadId ??= answer.UploadId;
       return answer;
@@ -54,8 +67,8 @@ export async function uploadInParts(client: S3Client, request: UploadRequest): P
     client: { config: client.configOfUpload, send } as unknown as AwsClient,
     params: {
       ...client.paramsOfUpload(key, metadata),
-      ContentLength: bodySize(body),
-      Body: body instanceof Uint8Array ? body : openBody(request, anySignal, failing),
+      ContentLength: size,
+      Body: parts.asBytes,
     },
     partSize: plan.partBytes,
     queueSize: plan.concurrency,
@@ -67,24 +80,10 @@ export async function uploadInParts(client: S3Client, request: UploadRequest): P
   } catch (error) {
     if (uploadId !== undefined) await removeUpload(client, key, uploadId, error);
     throw error;
+  } finally {
+    // Not awaited: a source that stalls answers only when it is done stalling.
+    chunks.return().catch(() => {});
   }
-}
-
-/** The body as `Upload` reads it. Its chunks are only lent, so each is copied. */
-function openBody(
-  { callerKey, body }: UploadRequest,
-  signal: AbortSignal,
-  failing: AbortController,
-): Readable {
-  const copies = async function* () {
-    try {
-      for await (const chunk of readBody("put", callerKey, body, signal)) yield Buffer.from(chunk);
-    } catch (error) {
-      failing.abort(error);
-      throw error;
-    }
-  };
-  return Readable.from(copies(), { objectMode: false, highWaterMark: 16 * 1024 });
 }
 
 /** The failure of the upload is the one to tell, and that of its removal is noted in it. */
