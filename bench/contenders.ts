@@ -37,7 +37,11 @@ const builtMain = new URL("../packages/wal-replicator/dist/main.mjs", import.met
  * @throws {Error} if there is no build.
  */
 export function findContenders(isBuilt = false): Contenders {
-  const nodeArguments = [...conditionsOf(isBuilt), "--max-semi-space-size=2"];
+  const nodeArguments = [
+    ...conditionsOf(isBuilt),
+    "--max-semi-space-size=2",
+    "--heap-growing-percent=30",
+  ];
   return { ours: findOurs(isBuilt), nodeArguments, ...findStock(), ...findRclone() };
 }
 

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --max-semi-space-size=2
+#!/usr/bin/env -S node --max-semi-space-size=2 --heap-growing-percent=30
 import { processStreams } from "wal-replicator/command-line";
 import { runCommands } from "./command-line.ts";
 

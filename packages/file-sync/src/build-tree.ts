@@ -1,5 +1,5 @@
-import { constants } from "node:fs";
-import { copyFile, type FileHandle, mkdir, open, realpath, rm, unlink } from "node:fs/promises";
+import { constants, realpathSync } from "node:fs";
+import { copyFile, type FileHandle, mkdir, open, rm, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { ObjectStore } from "@vaultwarden-stream/object-store";
 import { FileSyncError } from "./errors.ts";
@@ -99,7 +99,7 @@ class TreeBuilder {
       const location = this.#locate(path);
       await rm(location, { recursive: true }).catch(rootUnusable(location));
     }
-    await this.#resolveBases();
+    this.#resolveBases();
     at?.("removed");
     for (const directory of makeDirectories) {
       signal?.throwIfAborted();
@@ -133,14 +133,13 @@ class TreeBuilder {
     return place;
   }
 
-  async #resolveBases(): Promise<void> {
+  #resolveBases(): void {
     const { directories, keep, contents } = this.#plan;
     const entries = [...directories, ...keep, ...contents.flatMap(({ files }) => files)];
     // A root of which nothing is wanted need not have a place.
     for (const name of new Set(entries.map(({ path }) => rootNameOf(path)))) {
       const { building } = this.#place(name);
-      const parent = await realpath(dirname(building)).catch(rootUnusable(dirname(building)));
-      this.#realBases.set(name, join(parent, basename(building)));
+      this.#realBases.set(name, join(realPathOf(dirname(building)), basename(building)));
     }
   }
 
@@ -148,11 +147,11 @@ class TreeBuilder {
    * Whatever lies on the way, the directory is where its name says: no link leads elsewhere, and it is not another one's whose name this
    * file system takes for the same.
    */
-  async #checkDirectory(path: string | undefined): Promise<void> {
+  #checkDirectory(path: string | undefined): void {
     if (path === undefined) return;
     const base = this.#realBases.get(rootNameOf(path));
     const location = this.#locate(path);
-    const real = await realpath(location).catch(rootUnusable(location));
+    const real = realPathOf(location);
     if (base !== undefined && real === safePath(base, path)) return;
     throw new FileSyncError(
       "PATH_UNSAFE",
@@ -221,7 +220,7 @@ class TreeBuilder {
     if (above !== undefined && this.#missingDirectories.has(above)) {
       return { bad: badEntry(entry, "PATH_UNSAFE", `its directory ${above} could not be made`) };
     }
-    await this.#checkDirectory(above);
+    this.#checkDirectory(above);
     const location = this.#locate(entry.path);
     try {
       return { made: await create(location) };
@@ -324,6 +323,14 @@ class TreeBuilder {
       bytes: this.#bytes,
       bytesTotal: keepBytes + copyBytes + fetchBytes,
     });
+  }
+}
+
+function realPathOf(location: string): string {
+  try {
+    return realpathSync.native(location);
+  } catch (error) {
+    return rootUnusable(location)(error);
   }
 }
 

@@ -1,16 +1,19 @@
-import { constants } from "node:fs";
+import { constants, fchmodSync, futimesSync, writeSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { rootUnusable } from "./file-errors.ts";
 import type { FileEntry } from "./manifest.ts";
 import { modeToSet } from "./plan-pull.ts";
 
+/** What does not wait for the disk is done at once: a trip through the thread pool costs more. */
+const quickBytesMax = 1 << 16;
+
 /** Durability point for a file: bytes, mode and time. */
 export async function settleFile(handle: FileHandle, file: FileEntry): Promise<void> {
   const { mtimeMs } = file;
-  await handle.chmod(modeToSet(file));
+  fchmodSync(handle.fd, modeToSet(file));
   // Seconds go to the kernel as a double and are cut: half a microsecond more keeps them in their millisecond. A number below 0 would be "now".
   const mtime = mtimeMs < 0 ? new Date(mtimeMs) : (mtimeMs + 0.0005) / 1000;
-  await handle.utimes(mtime, mtime);
+  futimesSync(handle.fd, mtime, mtime);
   await handle.sync();
 }
 
@@ -33,12 +36,8 @@ export async function writeAll(
   position: number,
 ): Promise<void> {
   for (let offset = 0; offset < bytes.length; ) {
-    const { bytesWritten } = await handle.write(
-      bytes,
-      offset,
-      bytes.length - offset,
-      position + offset,
-    );
-    offset += bytesWritten;
+    const place = [offset, bytes.length - offset, position + offset] as const;
+    if (bytes.length <= quickBytesMax) offset += writeSync(handle.fd, bytes, ...place);
+    else offset += (await handle.write(bytes, ...place)).bytesWritten;
   }
 }

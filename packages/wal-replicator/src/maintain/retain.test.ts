@@ -423,7 +423,12 @@ describe("retention of other timelines", () => {
     const head = await begin("aa", 1, null);
     await commitAndMerge(head, 1, 20);
     nowMs += 5 * hourMs;
-    const { retainer, catalog } = await retainerOf(head, memory, () => {}, mode);
+    let isAway = false;
+    const { store: wrapped } = watched(
+      ({ operation, key }) => isAway && operation === "list" && key.startsWith("vault/db/"),
+      "UNREACHABLE",
+    );
+    const { retainer, catalog } = await retainerOf(head, wrapped, () => {}, mode);
     await run(retainer);
     expect(events).toMatchObject([{ type: "retained" }]);
     await commitAndMerge(head, 21, 20);
@@ -436,6 +441,10 @@ describe("retention of other timelines", () => {
     // The merges have to be known for the grace.
     await run(retainer);
     nowMs += 6 * minuteMs;
+    // The epoch is seen, and not what lies in its timeline.
+    isAway = true;
+    await expect(run(retainer)).rejects.toMatchObject({ code: "UNREACHABLE" });
+    isAway = false;
     await run(retainer);
     expect(events).toMatchObject([{ type: "retained" }]);
     const parents = (await listTimeline(rootOf(memory), head.timeline)).files;

@@ -146,9 +146,11 @@ export class Retainer {
       !(await isEpochAbove(root, this.#log, mode, request))
     )
       return;
-    this.#log = await (this.#log?.readAgain(request) ?? EpochLog.read(root, request));
+    const log = await (this.#log?.readAgain(request) ?? EpochLog.read(root, request));
     const { files: before, highestTxid: tip = toTxid(1) } = catalog;
-    const { timelines, unknown, storedMs } = await readLines(root, this.#log, request);
+    const { timelines, unknown, storedMs } = await readLines(root, log, request);
+    // Only now: a new epoch whose timeline is not known yet is to be looked for again.
+    this.#log = log;
     this.#storedMs = new Map(storedMs);
     const listed = timelines.get(record.timeline)?.files ?? [];
     this.#others = new Map([...timelines].filter(([name]) => name !== record.timeline));
