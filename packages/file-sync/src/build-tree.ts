@@ -1,10 +1,10 @@
-import { constants, realpathSync } from "node:fs";
-import { copyFile, type FileHandle, mkdir, open, rm, unlink } from "node:fs/promises";
+import { closeSync, constants, ftruncateSync, openSync, realpathSync } from "node:fs";
+import { copyFile, mkdir, open, rm, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { ObjectStore } from "@vaultwarden-stream/object-store";
 import { FileSyncError } from "./errors.ts";
 import { rootUnusable } from "./file-errors.ts";
-import { digestOfHandle, type TreePlace } from "./look-at-tree.ts";
+import { digestOfDescriptor, type TreePlace } from "./look-at-tree.ts";
 import type { DirectoryEntry, FileEntry, ManifestEntry } from "./manifest.ts";
 import { modeToSet, type PullContent, type PullPlan } from "./plan-pull.ts";
 import { hasWrongBytes, isBadBlob, readBlob } from "./read-blob.ts";
@@ -189,25 +189,25 @@ class TreeBuilder {
     signal: AbortSignal,
   ): Promise<BadEntry | undefined> {
     // Fails on whatever is there, a link included.
-    const created = await this.#tryName(file, (location) => open(location, "wx+", 0o600));
+    const created = await this.#tryName(file, async (location) => openSync(location, "wx+", 0o600));
     if (created.bad !== undefined) return created.bad;
     const location = this.#locate(file.path);
     this.#options.at?.("file-created");
-    let handle = created.made;
+    let descriptor = created.made;
     try {
-      if (source.place === "store" || !(await this.#copy(file, source, handle, location))) {
-        if (source.place !== "store") handle = await startAgain(handle, location);
-        await this.#fetch(file, handle, location, signal);
+      if (source.place === "store" || !(await this.#copy(file, source, descriptor, location))) {
+        if (source.place !== "store") descriptor = await startAgain(descriptor, location);
+        await this.#fetch(file, descriptor, location, signal);
       }
       this.#options.at?.("file-written");
-      await settleFile(handle, file).catch(rootUnusable(location));
+      await settleFile(descriptor, file).catch(rootUnusable(location));
       return undefined;
     } catch (error) {
       if (!isBadBlob(error)) throw error;
       await unlink(location).catch(rootUnusable(location));
       return badEntry(file, "BLOB_BAD", error.message);
     } finally {
-      await handle.close();
+      closeSync(descriptor);
     }
   }
 
@@ -239,7 +239,7 @@ class TreeBuilder {
   async #copy(
     { size, sha256 }: FileEntry,
     source: { readonly place: "building" | "live"; readonly path: string },
-    handle: FileHandle,
+    descriptor: number,
     location: string,
   ): Promise<boolean> {
     const base = this.#place(source.path)[source.place];
@@ -252,7 +252,7 @@ class TreeBuilder {
       if (errno === "ENOSPC" || errno === "EDQUOT") return rootUnusable(location)(error);
       return false;
     }
-    const copy = await digestOfHandle(handle).catch(rootUnusable(location));
+    const copy = await digestOfDescriptor(descriptor).catch(rootUnusable(location));
     if (copy.size !== size || copy.sha256 !== sha256) return false;
     this.#copied += 1;
     this.#bytes += size;
@@ -262,7 +262,7 @@ class TreeBuilder {
   /** A body that came over garbled is asked for once more, before the blob is called bad. */
   async #fetch(
     file: FileEntry,
-    handle: FileHandle,
+    descriptor: number,
     location: string,
     signal: AbortSignal,
   ): Promise<void> {
@@ -270,7 +270,7 @@ class TreeBuilder {
       let position = 0;
       try {
         for await (const chunk of readBlob(this.#options.store, file, { signal })) {
-          await writeAll(handle, chunk, position).catch(rootUnusable(location));
+          await writeAll(descriptor, chunk, position).catch(rootUnusable(location));
           position += chunk.length;
           this.#fetchedBytes += chunk.length;
           this.#bytes += chunk.length;
@@ -282,7 +282,7 @@ class TreeBuilder {
       } catch (error) {
         this.#bytes -= position;
         if (attempt === 2 || !hasWrongBytes(error)) throw error;
-        await handle.truncate(0).catch(rootUnusable(location));
+        atOnce(location, () => ftruncateSync(descriptor));
       }
     }
   }
@@ -291,7 +291,7 @@ class TreeBuilder {
     const location = this.#locate(file.path);
     try {
       await using handle = await open(location, constants.O_RDONLY | constants.O_NOFOLLOW);
-      await settleFile(handle, file);
+      await settleFile(handle.fd, file);
     } catch (error) {
       rootUnusable(location)(error);
     }
@@ -326,19 +326,24 @@ class TreeBuilder {
   }
 }
 
-function realPathOf(location: string): string {
+function atOnce<T>(location: string, work: () => T): T {
   try {
-    return realpathSync.native(location);
+    return work();
   } catch (error) {
     return rootUnusable(location)(error);
   }
 }
 
-/** After a copy that failed: it may have left anything, or have removed its target, as Node does. */
-async function startAgain(handle: FileHandle, location: string): Promise<FileHandle> {
-  await handle.close();
+function realPathOf(location: string): string {
+  return atOnce(location, () => realpathSync.native(location));
+}
+
+/** After a copy that failed: it may have left anything, or have removed its target, as Node does. The old descriptor is closed if this resolves. */
+async function startAgain(descriptor: number, location: string): Promise<number> {
   await rm(location, { force: true }).catch(rootUnusable(location));
-  return await open(location, "wx+", 0o600).catch(rootUnusable(location));
+  const again = atOnce(location, () => openSync(location, "wx+", 0o600));
+  closeSync(descriptor);
+  return again;
 }
 
 function badEntry({ path, kind }: ManifestEntry, code: BadEntry["code"], why: string): BadEntry {

@@ -1,14 +1,17 @@
 import { isUtf8 } from "node:buffer";
 import { createHash } from "node:crypto";
-import { constants, type Stats } from "node:fs";
-import { chmod, type FileHandle, lstat, open, readdir } from "node:fs/promises";
+import { constants, read, type Stats } from "node:fs";
+import { chmod, lstat, open, readdir } from "node:fs/promises";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { rootUnusable } from "./file-errors.ts";
 import type { FileEntry } from "./manifest.ts";
 import type { PresentEntry, PresentTree } from "./plan-pull.ts";
 import { runParallel } from "./run-parallel.ts";
 import { rootNameOf, safePath } from "./safe-path.ts";
 import { errnoOf } from "./scan.ts";
+
+const readAt = promisify(read);
 
 /** A fifo that took a file's place must not keep us waiting for a writer. */
 const openFlags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
@@ -60,21 +63,21 @@ export async function lookAtPlaces(
 /** @throws if it is a link, or cannot be read. */
 async function digestOf(path: string, sync = false): Promise<string> {
   await using file = await open(path, openFlags);
-  const { sha256 } = await digestOfHandle(file);
+  const { sha256 } = await digestOfDescriptor(file.fd);
   // A build that was killed may have written it and not synced it.
   if (sync) await file.sync();
   return sha256;
 }
 
 /** Reads the file from its beginning, whatever its position. */
-export async function digestOfHandle(
-  file: FileHandle,
+export async function digestOfDescriptor(
+  descriptor: number,
 ): Promise<{ readonly size: number; readonly sha256: string }> {
   const hash = createHash("sha256");
   const buffer = Buffer.allocUnsafe(256 * 1024);
   let size = 0;
   for (;;) {
-    const { bytesRead } = await file.read(buffer, 0, buffer.length, size);
+    const { bytesRead } = await readAt(descriptor, buffer, 0, buffer.length, size);
     if (bytesRead === 0) return { size, sha256: hash.digest("hex") };
     hash.update(buffer.subarray(0, bytesRead));
     size += bytesRead;
