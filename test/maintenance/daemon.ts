@@ -204,7 +204,7 @@ export class Daemon {
   }
 
   /** As the vault's daemon does it once a day. @returns what it said. */
-  async pruneFiles(): Promise<PruneResult> {
+  async pruneFiles(force: boolean): Promise<PruneResult> {
     const { clock, policy, storeFor } = this.#options;
     const store = storeFor("prune");
     const { line } = this.machine;
@@ -224,6 +224,7 @@ export class Daemon {
       })),
       isNamedElsewhere: () => true,
       graceMs: pruneGraceMs,
+      force,
       now: () => new Date(clock.machineMs),
     });
   }

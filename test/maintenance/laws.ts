@@ -164,7 +164,7 @@ export class Laws {
       for (let index = 1; index < files.length; index += 1) {
         const [before, next] = [files[index - 1] as LedgerFile, files[index] as LedgerFile];
         const isGap = next.min > before.max + 1;
-        // Several are deleted at once, and some of the deletes fail: what holds them all is there.
+        // Several are deleted at once, and some of the deletes fail; or some stay for longer, for a clock was wrong when what holds them was first seen.
         const isHeld = !isCalm && this.#isHeld(levels, level, before.max + 1, next.min - 1);
         const mayGap = before.min === 1 || before.max <= alone || isHeld;
         if (next.min <= before.max || (isGap && !mayGap)) {
@@ -184,11 +184,17 @@ export class Laws {
     return clock.nowMs > lastMs + (promises.keepMs(lastMs).at(-1) as number);
   }
 
-  /** Whether one file of a higher level holds these TXIDs. */
+  /** Whether files of higher levels hold all of these TXIDs. */
   #isHeld(levels: Levels, level: number, from: number, to: number): boolean {
-    return [...levels].some(
-      ([higher, files]) => higher > level && files.some(({ min, max }) => min <= from && max >= to),
-    );
+    let next = from;
+    for (let before = 0; next <= to && next > before; ) {
+      before = next;
+      for (const [higher, files] of levels) {
+        if (higher <= level) continue;
+        for (const { min, max } of files) if (min <= next && max >= next) next = max + 1;
+      }
+    }
+    return next > to;
   }
 }
 

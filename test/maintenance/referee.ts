@@ -234,15 +234,16 @@ export class Referee {
     if (instant.ageMs > (promises.keepMs(atMs).at(-1) as number)) return;
     const what = () =>
       `the files of TXID ${instant.txid}, offered as of ${instant.at.toISOString()}`;
-    // A listing that tells when files were stored dates an instant by its merged file, which came later and comes later still.
-    if (listsTimestamps) {
+    const { timestampMs, rows } = head.state(Number(instant.txid));
+    // Else it has come to be dated later: by its merged file in a listing that tells when files were stored, or by a snapshot, once that is all there is.
+    if (listsTimestamps && atMs === timestampMs) {
       const found = view.chosen(atMs);
       const once = view.chosenOnce(atMs);
       if (found !== once) {
         throw new LawBroken(`${what()}: ${nameOf(found)} is chosen, and once was ${nameOf(once)}`);
       }
     }
-    const lost = view.lostFile(atMs, head.state(Number(instant.txid)).rows);
+    const lost = view.lostFile(atMs, rows);
     if (lost === undefined) return;
     throw new LawBroken(`${what()}: ${lost}, which its rows name, is in no manifest any more`);
   }

@@ -1,6 +1,7 @@
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { PruneResult } from "@vaultwarden-stream/file-sync";
 import { createPrng, type Prng } from "@vaultwarden-stream/testkit";
 import type { MaintenanceEvent, RetentionEvent } from "wal-replicator/internals";
 import { txidBefore } from "./departure.ts";
@@ -337,6 +338,7 @@ export class Simulation implements Disposable {
     if (nextMs !== undefined) this.#due.step = Math.max(nowMs + second, nowMs + nextMs - engineMs);
     // What was committed in the middle of it.
     if (this.#fleet.machine.spool.length > 0) this.#due.ship = Math.min(this.#due.ship, nowMs);
+    this.#due.files = Math.min(this.#due.files, this.#fleet.machine.vault.nextChangeMs);
   }
 
   /** The newest state, proved by a restore: mostly as the referee does it, sometimes as the engine does. */
@@ -355,8 +357,15 @@ export class Simulation implements Disposable {
 
   async #prune(): Promise<void> {
     this.#due.prune = this.#clock.nowMs + this.#pruneEveryMs;
-    const result = await this.#fleet.run(({ daemon }) => daemon.pruneFiles());
+    const result = await this.#pruneFiles(false);
+    // A shorter retention lets more go at once than goes without the operator's word.
+    if (result?.stopped?.reason === "share") await this.#pruneFiles(true);
+  }
+
+  async #pruneFiles(force: boolean): Promise<PruneResult | undefined> {
+    const result = await this.#fleet.run(({ daemon }) => daemon.pruneFiles(force));
     this.#count(`pruned:${result?.stopped?.reason ?? (result === undefined ? "failed" : "done")}`);
+    return result;
   }
 
   #setSkew(skewMs: number): void {

@@ -51,9 +51,9 @@ export function troubledStore(
     }
     if (weather.failingShare > 0) {
       const { failingShare } = weather;
-      // Some keys fail every time: what depends on them stands still, and the rest does not.
-      if (draw(options.seed, `down ${call.key}`) < failingShare / 2)
-        return { kind: "error-before", code: "UNREACHABLE" };
+      // Some of what maintenance asks for fails every time: what depends on that stands still, and the rest does not.
+      const isDown = draw(options.seed, `down ${call.key}`) < failingShare / 2;
+      if (isDown && asker === "maintain") return { kind: "error-before", code: "UNREACHABLE" };
       const drawn = draw(options.seed, `${name} ${call.key} ${call.nth} ${clock.nowMs}`);
       if (drawn < failingShare) return faults[Math.floor((drawn / failingShare) * faults.length)];
     }
