@@ -432,15 +432,18 @@ describe("retention of other timelines", () => {
     await run(retainer);
     expect(events).toMatchObject([{ type: "retained" }]);
     await commitAndMerge(head, 21, 20);
-    // Another host had restored TXID 35, and stores what it has of its own.
-    const branch = await begin("bb", 2, { timeline: head.timeline, txid: toTxid(35) });
-    await store(branch, 0, 36, 36);
     nowMs += 5 * hourMs;
     events = [];
     for (const file of (await listTimeline(rootOf(memory), head.timeline)).files) catalog.add(file);
     // The merges have to be known for the grace.
     await run(retainer);
     nowMs += 6 * minuteMs;
+    // Another host had restored TXID 35, and stores what it has of its own, a minute later.
+    const branch = await begin("bb", 2, { timeline: head.timeline, txid: toTxid(35) });
+    await run(retainer);
+    expect(events).toEqual([]);
+    await store(branch, 0, 36, 36);
+    nowMs += minuteMs;
     // The epoch is seen, and not what lies in its timeline.
     isAway = true;
     await expect(run(retainer)).rejects.toMatchObject({ code: "UNREACHABLE" });

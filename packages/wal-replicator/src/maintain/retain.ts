@@ -41,6 +41,8 @@ type Place = Pick<EpochRecord, "timeline" | "parent">;
 const dayMs = 86_400_000;
 /** A process that finds nothing to delete in its own timeline looks for the dead lines of others once it has lived so long. */
 const firstListingAfterMs = 3_600_000;
+/** Whoever takes an epoch stores a file soon, or is gone. */
+const firstFileWithinMs = 3_600_000;
 const clockDifferenceMaxMs = 5 * 60_000;
 /** A run that takes minutes would hold up the merges behind it. */
 const deletesMax = 5_000;
@@ -64,6 +66,8 @@ export class Retainer {
   /** Of our timeline, once it is known. */
   #parent: TimelinePosition | null = null;
   #listedMs: number | undefined;
+  /** Somebody has begun a timeline, and nothing of it was in the last listing. */
+  #isOneToCome = false;
   #protected: readonly TimelinePosition[] = [];
   /** Merged files by their key: when they were stored, as the listing said, or first seen here. Undefined: nothing was listed yet. */
   #storedMs: Map<string, number> | undefined;
@@ -93,6 +97,7 @@ export class Retainer {
     if (own === undefined || this.#isForbidden(now()) || !this.#isDue(own.timeline)) return;
     const { record, mode } = await beforeWrite(signal);
     await this.#listIfNeeded(record, mode, { signal });
+    if (this.#isOneToCome) return; // what it will restore over is not known to be needed yet
     const [unknown] = this.#unknown;
     if (unknown !== undefined) {
       this.#hold(
@@ -149,8 +154,9 @@ export class Retainer {
     const log = await (this.#log?.readAgain(request) ?? EpochLog.read(root, request));
     const { files: before, highestTxid: tip = toTxid(1) } = catalog;
     const { timelines, unknown, storedMs } = await readLines(root, log, request);
-    // Only now: a new epoch whose timeline is not known yet is to be looked for again.
-    this.#log = log;
+    this.#isOneToCome = await this.#isAwaited(log, timelines, request);
+    // Only now, and not while a timeline is still to come: else nobody would look for it again.
+    if (!this.#isOneToCome) this.#log = log;
     this.#storedMs = new Map(storedMs);
     const listed = timelines.get(record.timeline)?.files ?? [];
     this.#others = new Map([...timelines].filter(([name]) => name !== record.timeline));
@@ -163,6 +169,21 @@ export class Retainer {
     this.#deletedKeys.clear();
     this.#report("deletes-ignored", ignored);
     this.#listedMs = nowMs;
+  }
+
+  /** Whether an epoch was taken a short time ago whose timeline has no file yet. */
+  async #isAwaited(
+    log: EpochLog,
+    timelines: ReadonlyMap<string, unknown>,
+    request: RequestOptions,
+  ): Promise<boolean> {
+    request.signal?.throwIfAborted();
+    for (const id of log.ids) {
+      if (this.#deps.now() - id.recordModified.getTime() >= firstFileWithinMs) continue;
+      const { record } = await log.get(id);
+      if (!timelines.has(record.timeline)) return true;
+    }
+    return false;
   }
 
   /** What was known before the listing began and is not in it is gone; what is in it and was not known, is known now. */
