@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { onlySeed, refuseFailure, runSimulation, simulatedDays } from "./run-simulation.ts";
 
-const days = simulatedDays(Number(process.env["SIM_DENSE_DAYS"] ?? 60));
+const days = simulatedDays(60);
 const seeds = onlySeed === undefined ? [1, 2, 3] : [onlySeed];
 
 describe("a busy vault for two months, by a virtual clock", () => {
