@@ -238,6 +238,6 @@ function nothingThere(root: ReplicaRoot, epochCount: number): ReplicaError {
       ? `there is no replica at ${location}`
       : `a replica was begun at ${location}, and nothing was stored in it yet`;
   return new ReplicaError("NOTHING_TO_RESTORE", reason, {
-    hint: "Check the location; the directory of a replica holds `epochs/` and timelines, a stock one `ltx/`.",
+    hint: "Check bucket, prefix and path; the directory of a replica holds `epochs/` and timelines, a stock one `ltx/`.",
   });
 }

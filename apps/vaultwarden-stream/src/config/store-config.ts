@@ -99,7 +99,7 @@ function checkS3(variables: ReadVariables, report: Report): void {
       name: "S3_BUCKET",
       reason: "there is nowhere to store to",
       remedy:
-        "set S3_BUCKET, S3_ENDPOINT, S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY; or STORE_DIR=<directory>, best on another disk than the vault's",
+        "set S3_BUCKET, S3_ENDPOINT, S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY; or STORE_DIR=<directory>, best on another disk than the vault's. They are read from the environment: a .env file is Docker's, or `set -a; . ./.env; set +a`",
     });
     return;
   }

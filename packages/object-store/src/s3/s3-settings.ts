@@ -78,7 +78,7 @@ export function resolveS3Location(location: S3Location, environment: Environment
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$/.test(bucket)) {
     throw fail(
       `${JSON.stringify(bucket)} is not a bucket's name`,
-      "Write the name alone, without s3:// and path.",
+      "Write the name alone: without quotes, s3:// and path.",
     );
   }
   const keyPrefix = normalizePrefix(location.prefix, fail);
