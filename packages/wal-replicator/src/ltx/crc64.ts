@@ -119,7 +119,7 @@ export class PageHasher {
   }
 }
 
-/** By page size, of which there are nine: an hour of small files has thousands of hashers. */
+/** By page size, of which there are eight: an hour of small files has thousands of hashers. */
 const advanceTables = new Map<number, Int32Array>();
 
 /** `value · x^(8·byteCount)` for each value of each of the register's 16 nibbles, lowest first: two halves an entry, 2 KiB. */

@@ -154,7 +154,7 @@ export class Retainer {
     const log = await (this.#log?.readAgain(request) ?? EpochLog.read(root, request));
     const { files: before, highestTxid: tip = toTxid(1) } = catalog;
     const { timelines, unknown, storedMs } = await readLines(root, log, request);
-    this.#isOneToCome = await this.#isAwaited(log, timelines, request);
+    this.#isOneToCome = await this.#isAwaited(log, timelines);
     // Only now, and not while a timeline is still to come: else nobody would look for it again.
     if (!this.#isOneToCome) this.#log = log;
     this.#storedMs = new Map(storedMs);
@@ -172,12 +172,7 @@ export class Retainer {
   }
 
   /** Whether an epoch was taken a short time ago whose timeline has no file yet. */
-  async #isAwaited(
-    log: EpochLog,
-    timelines: ReadonlyMap<string, unknown>,
-    request: RequestOptions,
-  ): Promise<boolean> {
-    request.signal?.throwIfAborted();
+  async #isAwaited(log: EpochLog, timelines: ReadonlyMap<string, unknown>): Promise<boolean> {
     for (const id of log.ids) {
       if (this.#deps.now() - id.recordModified.getTime() >= firstFileWithinMs) continue;
       const { record } = await log.get(id);

@@ -1,4 +1,4 @@
-import { closeSync, openSync, readSync } from "node:fs";
+import { closeSync, openSync } from "node:fs";
 import { open } from "node:fs/promises";
 import type {
   ObjectBody,
@@ -8,6 +8,7 @@ import type {
 } from "@vaultwarden-stream/object-store";
 import { ReplicationError } from "../errors.ts";
 import type { Txid } from "../ltx/txid.ts";
+import { readDescriptor } from "../sqlite/byte-source.ts";
 import { Catalog, compareRanges, type ReplicaFile } from "./catalog.ts";
 import type { EpochMode } from "./epoch.ts";
 import { readBack } from "./read-back.ts";
@@ -254,11 +255,8 @@ function readRange(path: string, position: number, length: number): Uint8Array {
   const bytes = new Uint8Array(length);
   const descriptor = openSync(path, "r");
   try {
-    for (let filled = 0; filled < length; ) {
-      const bytesRead = readSync(descriptor, bytes, filled, length - filled, position + filled);
-      if (bytesRead === 0) throw new RangeError(`an LTX file is shorter than its ${length} bytes`);
-      filled += bytesRead;
-    }
+    if (readDescriptor(descriptor, bytes, position) < length)
+      throw new RangeError(`an LTX file is shorter than its ${length} bytes`);
   } finally {
     closeSync(descriptor);
   }

@@ -85,8 +85,8 @@ export async function* readPieces(path: string, size: number): AsyncGenerator<Ui
   }
   await using handle = await open(path);
   // Two in turn: the decoder reads on in the last piece until it has the next one.
-  let next = new Uint8Array(Math.min(size, inputBytes));
-  let last = new Uint8Array(Math.min(Math.max(0, size - next.length), inputBytes));
+  let next = new Uint8Array(inputBytes);
+  let last = new Uint8Array(Math.min(size - inputBytes, inputBytes));
   for (let position = 0; position < size; ) {
     const { bytesRead } = await handle.read(next, 0, next.length, position);
     if (bytesRead === 0) return; // the decoder says that it is cut

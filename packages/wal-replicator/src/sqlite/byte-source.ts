@@ -1,3 +1,5 @@
+import { readSync } from "node:fs";
+
 /** Bytes at positions: a file, or a buffer in tests. */
 export interface ByteSource {
   /**
@@ -17,4 +19,12 @@ export function readFully(source: ByteSource, target: Uint8Array, position: numb
     filled += count;
   }
   return filled;
+}
+
+/** As `readFully`, of an open file: read(2) may return less than asked in the middle of one. */
+export function readDescriptor(descriptor: number, target: Uint8Array, position: number): number {
+  const source: ByteSource = {
+    read: (part, at) => readSync(descriptor, part, 0, part.length, at),
+  };
+  return readFully(source, target, position);
 }

@@ -1,5 +1,5 @@
-import { closeSync, constants, fstatSync, openSync, readSync, statSync } from "node:fs";
-import { readFully } from "./byte-source.ts";
+import { closeSync, constants, fstatSync, openSync, statSync } from "node:fs";
+import { readDescriptor } from "./byte-source.ts";
 
 /**
  * The database file, opened once per process and inode, and never closed while the process lives with SQLite connections to it.
@@ -32,7 +32,7 @@ export function openDatabaseFile(path: string): DatabaseFile {
   if (raced !== undefined) return raced;
   const file: DatabaseFile = {
     identity: opened,
-    read: (target, position) => readFile(descriptor, target, position),
+    read: (target, position) => readDescriptor(descriptor, target, position),
     size: () => fstatSync(descriptor).size,
   };
   openFiles.set(opened, file);
@@ -64,7 +64,7 @@ export class WalFile {
   }
 
   read(target: Uint8Array, position: number): number {
-    return readFile(this.#descriptor, target, position);
+    return readDescriptor(this.#descriptor, target, position);
   }
 
   size(): number {
@@ -74,12 +74,4 @@ export class WalFile {
   [Symbol.dispose](): void {
     closeSync(this.#descriptor);
   }
-}
-
-/** read(2) may return less than asked in the middle of a file. */
-function readFile(descriptor: number, target: Uint8Array, position: number): number {
-  const source = {
-    read: (part: Uint8Array, at: number) => readSync(descriptor, part, 0, part.length, at),
-  };
-  return readFully(source, target, position);
 }
