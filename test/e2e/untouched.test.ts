@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { readDatabaseImage, startWorkload } from "@vaultwarden-stream/testkit";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { startEngine } from "../support/engine.ts";
@@ -60,4 +61,20 @@ it("no page of the database differs because the engine ran", async () => {
     return image.sha256;
   };
   expect(await run("beside.db", true)).toBe(await run("alone.db", false));
+});
+
+it("in a quiet time the engine stands in nobody's way: a TRUNCATE of the application passes at once", async () => {
+  const database = join(directory, "app.db");
+  using application = new DatabaseSync(database);
+  application.exec("pragma journal_mode = wal; pragma busy_timeout = 0; create table t (a)");
+  const engine = await startEngine({ database, replica: join(directory, "replica") });
+  application.exec("insert into t values (1)");
+  await engine.flush();
+  const truncate = (): unknown => application.prepare("pragma wal_checkpoint(TRUNCATE)").get();
+  expect(truncate()).toMatchObject({ busy: 1 });
+  application.exec("insert into t values (2)");
+  const isSettled = (): boolean => engine.events.some(({ type }) => type === "checkpointed");
+  await expect.poll(isSettled, { timeout: 60_000 }).toBe(true);
+  expect(truncate()).toMatchObject({ busy: 0 });
+  await engine.stop(true);
 });

@@ -177,9 +177,10 @@ describe("a drill fails, names it, and proves nothing", () => {
     ["has other bytes than were fetched", (path: string) => writeFileSync(path, "the sec0nd")],
     ["is not there", (path: string) => rmSync(path)],
   ])("where a file on the disk %s", async (_, spoil) => {
-    // The disk, or whoever writes on it: between the restore of a file and the look at it.
+    // The disk, or whoever writes on it: between the restore of a file and the look at it. Earlier, the restore would write over it.
     let spoilt = 0;
-    const onProgress = (): void => {
+    const onProgress = (phase: string, bytesDone: number, bytesTotal: number): void => {
+      if (phase !== "files" || bytesDone < bytesTotal) return;
       for (const entry of readdirSync(scratch, { recursive: true, withFileTypes: true })) {
         if (!entry.isFile() || entry.name !== "two" || spoilt > 0) continue;
         spoil(join(entry.parentPath, entry.name));

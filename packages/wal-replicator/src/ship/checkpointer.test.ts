@@ -11,7 +11,11 @@ describe("planCheckpoint", () => {
     ["counts bytes, not frames, for the bound", 200, 65536, "barrier"],
     ["goes by frames with small pages", 1_000, 512, "passive"],
   ])("%s", (_, frames, pageSize, need) => {
-    expect(planCheckpoint(policy, frames, pageSize)).toBe(need);
+    expect(planCheckpoint(policy, frames, pageSize, false)).toBe(need);
+  });
+
+  it.each([0, 1, 10_000])("moves %d frames in a quiet time, without the write lock", (frames) => {
+    expect(planCheckpoint(policy, frames, 4096, true)).toBe("passive");
   });
 });
 
@@ -79,28 +83,28 @@ const barrier = ["lock", "rotate", "PASSIVE", "rotate", "unlock"];
 describe("Checkpointer", () => {
   it("never takes the write lock if no commit comes in between", async () => {
     const wal = new FakeWal(() => 0);
-    const outcome = await wal.checkpointer.run();
+    const outcome = await wal.checkpointer.run(false);
     expect(outcome).toEqual({ walFrames: 10_000, checkpointedFrames: 10_000, writeLockHeldMs: 0 });
     expect(wal.steps).toEqual(["PASSIVE", "rotate"]);
   });
 
   it("moves all but a short tail before it takes the write lock", async () => {
     const wal = new FakeWal((step) => (step < 2 ? 5_000 : 100));
-    const outcome = await wal.checkpointer.run();
+    const outcome = await wal.checkpointer.run(false);
     expect(wal.steps).toEqual(["PASSIVE", "rotate", "PASSIVE", "rotate", ...barrier]);
     expect(outcome).toEqual({ walFrames: 15_100, checkpointedFrames: 15_100, writeLockHeldMs: 1 });
   });
 
   it("takes the write lock in the end if the writer is too fast", async () => {
     const wal = new FakeWal(() => 5_000);
-    await wal.checkpointer.run();
+    await wal.checkpointer.run(false);
     expect(wal.steps).toEqual([...Array(3).fill(["PASSIVE", "rotate"]).flat(), ...barrier]);
   });
 
   it("does not take it while a long read of the application needs the frames", async () => {
     const wal = new FakeWal(() => 100);
     wal.readerAt = 2_000;
-    expect(await wal.checkpointer.run()).toBeUndefined();
+    expect(await wal.checkpointer.run(false)).toBeUndefined();
     expect(wal.steps).toEqual(["PASSIVE", "rotate"]);
   });
 
@@ -112,34 +116,34 @@ describe("Checkpointer", () => {
       wal.committed = 3;
       wal.moved = 0;
     };
-    expect((await wal.checkpointer.run())?.writeLockHeldMs).toBe(0);
+    expect((await wal.checkpointer.run(false))?.writeLockHeldMs).toBe(0);
     expect(wal.steps).toEqual(["PASSIVE", "rotate"]);
   });
 
   it("takes it also while the application checkpoints time and again by itself", async () => {
     const wal = new FakeWal(() => 100);
     wal.isBusy = true;
-    await wal.checkpointer.run();
+    await wal.checkpointer.run(false);
     expect(wal.steps).toContain("lock");
   });
 
   it("rests for twenty times as long as it held the lock", async () => {
     const wal = new FakeWal(() => 100);
-    await wal.checkpointer.run();
+    await wal.checkpointer.run(false);
     const endedMs = wal.nowMs;
     wal.steps.length = 0;
     wal.nowMs = endedMs + 18;
-    expect((await wal.checkpointer.run())?.writeLockHeldMs).toBe(0);
+    expect((await wal.checkpointer.run(false))?.writeLockHeldMs).toBe(0);
     // Nor does it make a file of what was committed since: the WAL could not restart.
     expect(wal.steps).toEqual(["PASSIVE"]);
     wal.nowMs = endedMs + 20;
-    await wal.checkpointer.run();
+    await wal.checkpointer.run(false);
     expect(wal.steps).toContain("lock");
   });
 
   it("lets go of the write lock if capturing fails", async () => {
     const wal = new FakeWal(() => 100);
-    const failing = wal.checkpointer.run();
+    const failing = wal.checkpointer.run(false);
     const { push } = wal.steps;
     wal.steps.push = (...steps) => {
       if (steps[0] === "rotate" && wal.isLocked) throw new Error("disk");

@@ -6,7 +6,8 @@ import type { SqliteConnection } from "../sqlite/connection.ts";
  * ours to keep small: without this, it would grow for ever.
  *
  * - After a pass, once about 1,000 captured pages lie in the WAL: PASSIVE. If no commit came in between, rotate: the new anchor
- *   has mark 0 and the next commit restarts the WAL. Nobody waits.
+ *   has mark 0 and the next commit restarts the WAL. Nobody waits. The same in a quiet time, however little lies there: behind an
+ *   anchor with mark 0 the application's own RESTART and TRUNCATE pass.
  * - Under constant writes that never happens by luck. Beyond a bound: a barrier, the write lock held while the tail is captured
  *   and moved. PASSIVE and rotate are repeated before it until the tail is short, so that writers wait for little more than the
  *   syncs; and barriers keep a distance, so that they are a small share of the time.
@@ -27,12 +28,17 @@ export const defaultCheckpointPolicy: CheckpointPolicy = {
 
 export type CheckpointNeed = "none" | "passive" | "barrier";
 
-/** @param walFrames - captured frames of the present generation. */
+/**
+ * @param walFrames - captured frames of the present generation.
+ * @param isQuiet - no commit has come for some time.
+ */
 export function planCheckpoint(
   policy: CheckpointPolicy,
   walFrames: number,
   pageSize: number,
+  isQuiet: boolean,
 ): CheckpointNeed {
+  if (isQuiet) return "passive";
   if (walFrames * (pageSize + 24) >= policy.barrierBytes) return "barrier";
   return walFrames >= policy.passiveFrames ? "passive" : "none";
 }
@@ -83,11 +89,12 @@ export class Checkpointer {
   /**
    * Checkpoints what is captured, if it is time. To be called right after a pass.
    *
+   * @param isQuiet - no commit has come for some time, so that it is time anyway.
    * @returns undefined if nothing was done, or somebody was in the way: the next pass tries again.
    */
-  async run(): Promise<CheckpointOutcome | undefined> {
+  async run(isQuiet: boolean): Promise<CheckpointOutcome | undefined> {
     const { policy, pageSize, control, rotate, walFrames, at, nowMs } = this.#deps;
-    const need = planCheckpoint(policy, walFrames(), pageSize);
+    const need = planCheckpoint(policy, walFrames(), pageSize, isQuiet);
     if (need === "none") return undefined;
     const isUrgent = walFrames() * (pageSize + 24) >= policy.barrierBytes * urgentFactor;
     const mayHold = need === "barrier" && (isUrgent || nowMs() >= this.#barrierDueMs);

@@ -17,6 +17,7 @@ describe("PassLoop", () => {
   function loopOver(pass: () => Promise<boolean>, deps: Partial<PassLoopDeps> = {}): PassLoop {
     return new PassLoop({
       pass,
+      settle: async () => false,
       walPath: join(directory, "wal"),
       intervalMs: 60_000,
       nowMs: () => performance.now(),
@@ -79,25 +80,65 @@ describe("PassLoop", () => {
     await done;
   });
 
-  it("ticks every second until a notification has come, then hardly ever, and again once one did not", async () => {
-    const walPath = join(directory, "wal");
-    let isSilent = false;
-    const pass = vi.fn(async () => isSilent || pass.mock.calls.length > 2);
-    const loop = loopOver(pass);
-    const done = loop.run();
-    await loop.request();
-    await expect.poll(() => pass.mock.calls.length, { interval: 20 }).toBe(2); // a tick
-    await writeAndLetItBeSeen(walPath);
-    await expect.poll(() => pass.mock.calls.length, { interval: 20 }).toBe(3);
-    await sleep(1_500);
-    expect(pass).toHaveBeenCalledTimes(3);
-    isSilent = true;
-    await expect.poll(() => pass.mock.calls.length, { interval: 20 }).toBe(4);
-    const missedMs = performance.now();
-    await expect.poll(() => pass.mock.calls.length, { interval: 20 }).toBe(5);
-    expect(performance.now() - missedMs).toBeLessThan(4_000);
-    loop.stop();
-    await done;
+  describe("ticks", () => {
+    beforeEach(() => {
+      vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "performance"] });
+    });
+    afterEach(() => vi.useRealTimers());
+
+    /** A loop that has been told of its only commit, and whose second attempt to settle succeeds. */
+    async function quietLoop() {
+      const world = { captures: true };
+      const settle = vi.fn(async () => settle.mock.calls.length > 1);
+      const pass = vi.fn(async () => world.captures);
+      const loop = loopOver(pass, { settle });
+      const done = loop.run();
+      await loop.request();
+      const passesIn = async (ms: number): Promise<number> => {
+        const before = pass.mock.calls.length;
+        await vi.advanceTimersByTimeAsync(ms);
+        return pass.mock.calls.length - before;
+      };
+      const commit = async (): Promise<void> => {
+        const before = pass.mock.calls.length;
+        world.captures = true;
+        await writeAndLetItBeSeen(join(directory, "wal"));
+        await passesIn(100);
+        expect(pass.mock.calls.length - before).toBe(1);
+        world.captures = false;
+      };
+      await commit();
+      const end = async (): Promise<void> => {
+        loop.stop();
+        await done;
+      };
+      return { world, settle, passesIn, commit, end };
+    }
+
+    it("come every second until the anchor holds nobody, then hardly ever, and again once there is news", async () => {
+      const { settle, passesIn, commit, end } = await quietLoop();
+      expect(await passesIn(10_000)).toBe(10);
+      expect(settle).toHaveBeenCalledTimes(1); // a read of the application was in the way
+      expect(await passesIn(10_000)).toBe(10);
+      expect(settle).toHaveBeenCalledTimes(2);
+      expect(await passesIn(60_000)).toBe(12);
+      expect(settle).toHaveBeenCalledTimes(2);
+      await commit();
+      expect(await passesIn(9_500)).toBe(9);
+      expect(settle).toHaveBeenCalledTimes(2);
+      await end();
+    });
+
+    it("go on every second where a commit was found of which we had not been told", async () => {
+      const { world, settle, passesIn, end } = await quietLoop();
+      world.captures = true;
+      await passesIn(1_000);
+      world.captures = false;
+      await passesIn(30_000);
+      expect(settle).toHaveBeenCalledTimes(2);
+      expect(await passesIn(60_000)).toBe(60);
+      await end();
+    });
   });
 
   it("still runs the requests that were made before the stop, and refuses later ones", async () => {

@@ -3,7 +3,9 @@ import { streamStopped } from "./session-ends.ts";
 
 /**
  * When passes run, and nothing else: at once on a change of the WAL after a quiet time, batched to the interval under constant
- * load, on request, and on a slow tick as the safety net for notifications that never came: every second, until one has come.
+ * load, on request, and on a tick of a second: the safety net for notifications that never came, and what an application's own RESTART or TRUNCATE
+ * checkpoint waits for, since the anchor moves with each pass. The tick is slow only where notifications have come, and once the anchor
+ * holds nobody (`settle`).
  *
  * Pacing is by credits: each interval earns one, a pass that captured something costs one, and a quiet hour saves up at most
  * `creditsMax`. So an idle database ships a burst of commits one by one, each within milliseconds, and a busy one still
@@ -18,6 +20,8 @@ import { streamStopped } from "./session-ends.ts";
 export interface PassLoopDeps {
   /** @returns whether something was captured. */
   readonly pass: () => Promise<boolean>;
+  /** Called after a quiet time, for the anchor to hold nobody any more. @returns whether that is so until the next commit. */
+  readonly settle: () => Promise<boolean>;
   /** Whether a pass that failed so is to be tried again. Nothing is lost by it: what was not captured is still in the WAL. */
   readonly isTemporary: (error: unknown) => boolean;
   /** Each time, and once it is over. */
@@ -33,8 +37,10 @@ const creditsMax = 60;
 /** Commits of one request of an application follow each other within milliseconds: the second of them waits for the rest. */
 const spacingMs = 10;
 const tickMs = 1_000;
-/** Where notifications have been seen to come: each tick wakes a process that is idle. */
-const tickMsWithTrustedWatch = 5_000;
+/** So many ticks without news are a quiet time. */
+const quietTicks = 10;
+/** Where nobody waits for a tick: each one wakes a process that is idle. */
+const tickMsWhenSettled = 5_000;
 /** Where no notification can be had (inotify's limit, a strange file system). */
 const tickMsWithoutWatch = 100;
 const backoffMsMin = 250;
@@ -46,6 +52,8 @@ export class PassLoop {
   #changed = false;
   /** Whether the last commit that was found was one of which we had been told. */
   #isWatchTrusted = false;
+  #ticksWithoutNews = 0;
+  #isSettled = false;
   #requests: PromiseWithResolvers<void>[] = [];
   #stopped = false;
   /** Why no pass will run any more. */
@@ -92,11 +100,13 @@ export class PassLoop {
         this.#changed = false;
         this.#watch();
         try {
-          if (await this.#deps.pass()) {
+          const captured = await this.#deps.pass();
+          if (captured) {
             this.#credits -= 1;
             // Who asked may have been quicker than the notification, which says nothing about it.
             if (isTold || requests.length === 0) this.#isWatchTrusted = isTold;
           }
+          await this.#settle({ isQuiet: !captured && !isTold, isTick: requests.length === 0 });
         } catch (error) {
           for (const request of requests) request.reject(error);
           if (!this.#deps.isTemporary(error)) throw error;
@@ -135,6 +145,16 @@ export class PassLoop {
     this.#requests = [];
   }
 
+  async #settle({ isQuiet, isTick }: { isQuiet: boolean; isTick: boolean }): Promise<void> {
+    if (!isQuiet) {
+      this.#ticksWithoutNews = 0;
+      this.#isSettled = false;
+    } else if (isTick && !this.#isSettled) {
+      this.#ticksWithoutNews += 1;
+      if (this.#ticksWithoutNews % quietTicks === 0) this.#isSettled = await this.#deps.settle();
+    }
+  }
+
   async #waitForReason(): Promise<void> {
     while (!this.#stopped && this.#requests.length === 0) {
       const nowMs = this.#deps.nowMs();
@@ -166,7 +186,7 @@ export class PassLoop {
 
   get #tickMs(): number {
     if (this.#watcher === undefined) return tickMsWithoutWatch;
-    return this.#isWatchTrusted ? tickMsWithTrustedWatch : tickMs;
+    return this.#isWatchTrusted && this.#isSettled ? tickMsWhenSettled : tickMs;
   }
 
   #watch(): void {

@@ -14,7 +14,7 @@ import { SessionWatch } from "../watch/session-watch.ts";
 import { readSourceCheck, writeSourceCheck } from "../watch/source-check-record.ts";
 import { SourceChecker } from "../watch/source-checker.ts";
 import type { Capture, Captured } from "./capture.ts";
-import { Checkpointer } from "./checkpointer.ts";
+import { Checkpointer, type CheckpointOutcome } from "./checkpointer.ts";
 import { Claim, type Holding } from "./claim.ts";
 import type { Connections } from "./connections.ts";
 import { describeFailure } from "./describe-failure.ts";
@@ -123,6 +123,7 @@ export class Session {
     });
     this.#loop = new PassLoop({
       pass: () => this.#pass(),
+      settle: () => this.#settle(),
       isTemporary: (error) => error instanceof ReplicationError && error.code === "SPOOL_FULL",
       onFailing: (error) => this.#onSpoolFull(error as ReplicationError),
       onRecovered: () => this.#onSpoolRecovered(),
@@ -312,11 +313,23 @@ export class Session {
     if (databaseFileIdentity(this.#deps.databasePath) !== database.identity) {
       throw new DatabaseReplaced(`another file lies at ${this.#deps.databasePath}`);
     }
-    try {
+    return await this.#whileDatabaseStays(async () => {
       const captured = await this.#rotate();
-      if (captured) await this.#checkpoint();
+      if (captured) await this.#checkpoint(false);
       await this.#mergeSpool();
       return captured;
+    });
+  }
+
+  /** With all of the WAL in the database file, the anchor has mark 0: no checkpoint of the application waits for it. */
+  async #settle(): Promise<boolean> {
+    const outcome = await this.#whileDatabaseStays(() => this.#checkpoint(true));
+    return outcome !== undefined && outcome.checkpointedFrames === outcome.walFrames;
+  }
+
+  async #whileDatabaseStays<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
     } catch (error) {
       // Whoever swaps a database removes its WAL first: ours is of the file that is about to go.
       const isWalGone = !existsSync(this.#connections.walPath);
@@ -406,11 +419,12 @@ export class Session {
     this.#deps.emit({ type: "spool-recovered", failedForMs });
   }
 
-  async #checkpoint(): Promise<void> {
-    const outcome = await this.#checkpointer.run();
-    if (outcome === undefined) return;
+  async #checkpoint(isQuiet: boolean): Promise<CheckpointOutcome | undefined> {
+    const outcome = await this.#checkpointer.run(isQuiet);
+    if (outcome === undefined) return undefined;
     this.#writeLockHeldMsMax = Math.max(this.#writeLockHeldMsMax, outcome.writeLockHeldMs);
     this.#deps.emit({ type: "checkpointed", ...outcome });
+    return outcome;
   }
 
   async #put(file: LocalLtxFile, level: number, signal: AbortSignal): Promise<ReplicaFile> {
