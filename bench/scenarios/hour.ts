@@ -18,6 +18,8 @@ const commitBytes = 8_192;
 const quietMs = 4_000;
 /** Of stock's requests, at most. */
 const requestShareMax = 0.5;
+/** With one commit a second, what is stored within a second of its commit is one request each. Some may wait longer for fewer. */
+const patient = ["--sync-interval", "2s"];
 
 interface Hour {
   readonly commits: number;
@@ -29,15 +31,16 @@ interface Hour {
 export const hour: Scenario = {
   name: "hour",
   summary:
-    "one commit of 8 kB a second for an hour on a database of 10 MB, with all that is merged meanwhile; both at once",
+    "one commit of 8 kB a second for an hour on a database of 10 MB, with all that is merged meanwhile; all at once",
   runsAt: "farthest",
   needs: "s3",
   isLong: true,
   async run(context) {
     const { ours, stock } = context.contenders;
-    const [a, b] = await Promise.all([
-      measure(context, ours),
-      stock === undefined ? undefined : measure(context, stock),
+    const [a, b, c] = await Promise.all([
+      measure(context, "ours", ours),
+      stock === undefined ? undefined : measure(context, "stock", stock),
+      measure(context, "ours-patient", ours, patient),
     ]);
     const count = ({ requests }: Hour): number => requests?.length ?? 0;
     return [
@@ -55,6 +58,12 @@ export const hour: Scenario = {
         ),
       },
       ...requestFigures("requests", a.requests, b?.requests),
+      {
+        name: `requests with ${patient.join(" ")}`,
+        unit: "",
+        ours: count(c),
+        stock: b && count(b),
+      },
       {
         name: "CPU",
         unit: "s",
@@ -77,17 +86,23 @@ export const hour: Scenario = {
   },
 };
 
-async function measure(context: ScenarioContext, contender: Contender): Promise<Hour> {
+async function measure(
+  context: ScenarioContext,
+  name: string,
+  contender: Contender,
+  options: readonly string[] = [],
+): Promise<Hour> {
   const seconds = context.quick ? 60 : 3_600;
-  const directory = join(context.directory, contender.name);
+  const directory = join(context.directory, name);
   await mkdir(directory);
   const database = join(directory, "app.db");
-  using place = await context.store.makePlace(contender.name);
+  using place = await context.store.makePlace(name);
   await fill({ database, bytes: databaseBytes, transactionBytes: megabyte, randomShare: 0.5 });
-  using running = startProcess(contender.replicateCommand(database, place.url), place.env);
+  const command = contender.replicateCommand(database, place.url, ...options);
+  using running = startProcess(command, place.env);
   using watch = await place.watch(running.ended);
   await watch.waitUntilQuiet(quietMs, running.ended);
-  context.say(`${contender.name}: ${seconds} s`);
+  context.say(`${name}: ${seconds} s`);
   const before = running.usage();
   const requestsBefore = place.log?.requests.length ?? 0;
   await fill({

@@ -31,7 +31,10 @@ it("says what a restore would bring back, by the time of the content and not of 
   });
   expect(await previewRestore({ replica })).toMatchObject({ txid: toTxid(40), fileCount: 3 });
   const early = previewRestore({ replica, before: at(1) });
-  await expect(early).rejects.toMatchObject({ code: "TIME_NOT_REACHABLE" });
+  await expect(early).rejects.toMatchObject({
+    code: "TIME_NOT_REACHABLE",
+    hint: expect.stringContaining(`The earliest moment is ${at(1).toISOString()}`),
+  });
   const inside = previewRestore({ replica, txid: toTxid(30) });
   await expect(inside).rejects.toMatchObject({ code: "TXID_NOT_REACHABLE" });
 });

@@ -1,6 +1,7 @@
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { type ChildExit, startTypeScriptChild } from "@vaultwarden-stream/testkit";
 import BetterSqlite3 from "better-sqlite3";
@@ -50,4 +51,29 @@ describe("how long moments can be restored", () => {
     expect([code, stderr]).toEqual([2, expect.stringContaining(words)]);
     expect(existsSync(replica)).toBe(false);
   });
+});
+
+describe("how often a busy database is stored", () => {
+  it("is the sync interval, once what a quiet time has saved up is used", async () => {
+    const words = ["replicate", database, replica, "--sync-interval", "1h"];
+    const child = startTypeScriptChild(main, { arguments: words });
+    await expect.poll(() => levelZero().length).toBe(1);
+    const app = new BetterSqlite3(database);
+    const insert = app.prepare("INSERT INTO item DEFAULT VALUES");
+    for (let commit = 0; commit < 300; commit += 1) {
+      insert.run();
+      await sleep(20);
+    }
+    app.close();
+    child.process.kill("SIGTERM");
+    expect((await child.exited).code).toBe(0);
+    // The base, 60 at once, and the tail. With an interval of a second there were another six.
+    expect(levelZero().length).toBeLessThanOrEqual(62);
+    expect(levelZero().length).toBeGreaterThan(2);
+  });
+
+  function levelZero(): string[] {
+    const names = existsSync(replica) ? readdirSync(replica, { recursive: true }) : [];
+    return names.map(String).filter((name) => /ltx\/0\/[0-9a-f-]+\.ltx$/.test(name));
+  }
 });

@@ -21,7 +21,8 @@ interface ReplicateCommandOptions {
   readonly convertToWal?: true;
   readonly ifHeld?: IfHeld;
   readonly onDivergence?: OnDivergence;
-  /** In milliseconds. */
+  /** In milliseconds, like all of these. */
+  readonly syncInterval?: number;
   readonly retention?: number;
   readonly snapshotInterval?: number;
 }
@@ -61,6 +62,12 @@ export const replicateCommand: CommandSpec<ReplicateCommandOptions> = {
       description:
         "if database and replica both have what the other lacks: stop (default), or local goes on; both are kept",
       parse: (text) => parseChoice(text, onDivergenceChoices),
+    },
+    {
+      flags: "--sync-interval <duration>",
+      description:
+        "under constant load commits are stored at least so often, and a longer time makes fewer requests; a first commit at once (default 1s)",
+      parse: (text) => parseDuration(text),
     },
     {
       flags: "--retention <duration>",
@@ -194,6 +201,7 @@ class Streaming {
   }
 
   #start(): Promise<Replication> {
+    const { syncInterval, retention, snapshotInterval } = this.#options;
     return replicate({
       database: this.#request.database,
       replica: this.#request.location,
@@ -203,10 +211,8 @@ class Streaming {
       convertToWal: this.#options.convertToWal === true,
       ifHeld: this.#request.ifHeld,
       onDivergence: this.#request.onDivergence,
-      maintenance: policyWithin({
-        retentionMs: this.#options.retention,
-        snapshotIntervalMs: this.#options.snapshotInterval,
-      }),
+      ...(syncInterval === undefined ? {} : { syncIntervalMs: syncInterval }),
+      maintenance: policyWithin({ retentionMs: retention, snapshotIntervalMs: snapshotInterval }),
       signal: this.#startAborted.signal,
       onEvent: (event) => this.#say(event),
     });

@@ -66,7 +66,7 @@ export async function readRestorePlan(
   if (outcome.outcome === "nothing" && timeline === undefined) {
     await refuseIfOnlyBranches(root, log, filesOf);
   }
-  throw refusal(root, target, outcome);
+  throw refusal(root, target, outcome, [...lists.values()].flat());
 }
 
 async function listFiles(
@@ -100,6 +100,7 @@ function refusal(
   root: ReplicaRoot,
   target: LineageTarget,
   outcome: Exclude<LineagePlanOutcome, DatabaseRestorePlan>,
+  seen: readonly ReplicaFile[],
 ): ReplicaError {
   const { location } = root.store.properties;
   if (outcome.outcome === "nothing") {
@@ -139,10 +140,16 @@ function refusal(
     );
   }
   if (target.before !== undefined) {
+    // Every restore begins with a full copy.
+    const bases = seen.filter(({ minTxid }) => minTxid === 1n);
+    const earliestMs = Math.min(...bases.map(({ createdAt }) => createdAt.getTime()));
+    const earliest = Number.isFinite(earliestMs)
+      ? `The earliest moment is ${new Date(earliestMs).toISOString()}`
+      : "No full copy is there";
     return new ReplicaError(
       "TIME_NOT_REACHABLE",
       `nothing from before ${target.before.toISOString()} can be restored`,
-      { timeline, hint: "Ask for a later time: the list of recovery points shows what is kept." },
+      { timeline, hint: `${earliest}; the list of recovery points shows what is kept.` },
     );
   }
   return new ReplicaError("CHAIN_BROKEN", "there are files, but none begins at TXID 1", {
