@@ -8,11 +8,7 @@ import { type ProcessUsage, readProcessUsage } from "./process-usage.ts";
 /** A program that streams a database into a store and restores it, driven by its command line alone. */
 export interface Contender {
   readonly name: "ours" | "stock";
-  readonly replicateCommand: (
-    database: string,
-    storeUrl: string,
-    ...options: readonly string[]
-  ) => readonly string[];
+  readonly replicateCommand: (database: string, storeUrl: string) => readonly string[];
   /** @param replicaUrl - of what the contender itself would restore from; ours takes a path too. */
   readonly restoreCommand: (replicaUrl: string, target: string) => readonly string[];
 }
@@ -55,7 +51,7 @@ function findOurs(isBuilt: boolean): Contender {
   const command = [process.execPath, ...conditionsOf(isBuilt), main];
   return {
     name: "ours",
-    replicateCommand: (...args) => [...command, "replicate", ...args],
+    replicateCommand: (database, storeUrl) => [...command, "replicate", database, storeUrl],
     restoreCommand: (replicaUrl, target) => [...command, "restore", replicaUrl, "-o", target],
   };
 }
@@ -76,7 +72,7 @@ function findStock(): Pick<Contenders, "stock" | "stockNote"> {
   const { path, version } = search;
   const stock: Contender = {
     name: "stock",
-    replicateCommand: (...args) => [path, "replicate", ...args],
+    replicateCommand: (database, storeUrl) => [path, "replicate", database, storeUrl],
     restoreCommand: (replicaUrl, target) => [path, "restore", "-o", target, replicaUrl],
   };
   return { stock, stockNote: `Litestream v${version}` };

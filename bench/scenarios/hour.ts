@@ -98,8 +98,8 @@ async function measure(
   const database = join(directory, "app.db");
   using place = await context.store.makePlace(name);
   await fill({ database, bytes: databaseBytes, transactionBytes: megabyte, randomShare: 0.5 });
-  const command = contender.replicateCommand(database, place.url, ...options);
-  using running = startProcess(command, place.env);
+  const command = contender.replicateCommand(database, place.url);
+  using running = startProcess([...command, ...options], place.env);
   using watch = await place.watch(running.ended);
   await watch.waitUntilQuiet(quietMs, running.ended);
   context.say(`${name}: ${seconds} s`);

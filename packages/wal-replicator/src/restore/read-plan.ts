@@ -36,9 +36,11 @@ export async function readRestorePlan(
   }
   const lists = new Map<string, readonly ReplicaFile[]>();
   const filesOf = async (name: string): Promise<readonly ReplicaFile[]> => {
-    const files = lists.get(name) ?? (await listFiles(root, name, target, options));
+    const files =
+      lists.get(name) ??
+      (await listFiles(root, name, target, options)).filter(({ key }) => !withoutKeys.has(key));
     lists.set(name, files);
-    return files.filter((file) => !withoutKeys.has(file.key));
+    return files;
   };
   const run = async (log: EpochLog | undefined): Promise<LineagePlanOutcome> => {
     const writers = log?.writers();
